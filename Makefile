@@ -1,0 +1,57 @@
+# Every target sets up .venv by itself; nothing needs root. PYTHON=python3.12 chooses the interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+
+# The pyright of PyPI takes a node that is on PATH, and does not download one.
+export PYRIGHT_PYTHON_GLOBAL_NODE := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-full bench lint clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+$(STAMP): pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+	    echo "make: there is no '$(PYTHON)'; install Python 3.10 or later, or say which: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "make: bgresults needs Python 3.10 or later, '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1); say which: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "make: '$(PYTHON)' cannot create a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@"$(PY)" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
+	@"$(PY)" -m pip install -qq -e '.[dev,demo]'
+	@touch $@
+
+demo: $(STAMP) ## the library at work, without a server of yours
+	@$(PY) -m bgresults demo
+
+test: $(STAMP) ## all tests but the slow ones
+	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-unit: $(STAMP) ## what needs no server
+	$(PY) -m pytest -m "not slow" tests/unit $(PYTEST_ARGS)
+
+test-full: $(STAMP) ## all tests
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+bench: $(STAMP) ## the figures, ours beside Celery's
+	$(PY) -m benchmarks
+
+lint: $(STAMP) ## ruff, mypy, pyright
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	@command -v node >/dev/null || $(PY) -m pip install -qq 'pyright[nodejs]'
+	$(PY) -m pyright
+
+clean: ## remove all that was generated
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,312 @@
+"""The :class:`ResultConsumer` for results that Celery workers store in, and publish through, a Redis server.
+
+A worker writes ``SETEX key value`` and ``PUBLISH key value`` in one transaction. Hence the order here, for a new id as
+after every reconnect: subscribe, wait for the server's confirmation, then read the stored value. Whatever the moment
+of the write was, it is either in the value or in a message that follows.
+
+Two connections: the server forbids MGET on one that subscribes, and a large answer must not count against the
+subscriber's output limit, at which the server would cut it off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bgresults.consumers.base import BaseResultConsumer, ConnectionLost
+from bgresults.consumers.redis.connections import Connector
+from bgresults.consumers.redis.keys import KeyNames, ids_of
+from bgresults.consumers.redis.link import Link
+from bgresults.consumers.redis.links import Links
+from bgresults.consumers.redis.requests import send_due
+from bgresults.consumers.redis.stored import StoredReads
+from bgresults.consumers.redis.subscriptions import Subscriptions
+from bgresults.errors import ResultDecodeError
+from bgresults.meta import READY_STATES
+from bgresults.options import RedisOptions
+from bgresults.urls import parse_redis_url
+
+__all__ = ["ResultConsumer"]
+
+# Ids that were read, with what is stored for them.
+_Found = list[tuple[str, "bytes | None"]]
+
+# Messages handled between two looks at everything else: commands, deadlines, the second connection.
+_MESSAGES_PER_TURN = 500
+
+
+class ResultConsumer(BaseResultConsumer):
+    """Receives task states from Redis. See the base class for what the arguments and methods mean.
+
+    Args:
+        options: how to speak to the server, beyond what the URL says.
+        key_prefix: Celery's ``global_keyprefix``, if the workers have one.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense; the text names it and what is allowed.
+    """
+
+    def __init__(self, url: str, *, options: RedisOptions | None = None, key_prefix: str = "", **settings: Any) -> None:
+        address = parse_redis_url(url, RedisOptions() if options is None else options)
+        super().__init__(url, **settings)
+        if address.connect_timeout is not None:
+            self.connect_timeout = address.connect_timeout
+        self.address = address
+        self._keys = KeyNames(key_prefix)
+        self._connector = Connector(address, self.connect_timeout)
+        self._subscriptions = Subscriptions()
+        self._stored = StoredReads()
+        self._links: Links | None = None
+        # More may be waiting in a buffer that select cannot see: the parser's, or the TLS library's.
+        self._unread = False
+        self._next_check = 0.0
+        # What has worked once is refused later only in passing; see connection_lost().
+        self._logged_in = False
+        self._permitted = False
+        self._synced = False
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._links is not None
+
+    @property
+    def synced(self) -> bool:
+        return self._synced
+
+    @property
+    def subscribed(self) -> int:
+        return len(self._subscriptions)
+
+    def consumed_ids(self) -> list[str]:
+        return self._subscriptions.ids()
+
+    def start(self, initial_task_id: str | None, no_ack: bool = True, **kwargs: Any) -> None:
+        self._started = True
+        if initial_task_id is not None:
+            self._subscriptions.consume((initial_task_id,))
+        if not self.connected:
+            self.reconnect()
+        self._flush(time.monotonic())
+
+    def reconnect(self) -> None:
+        self._started = True
+        self._disconnect()
+        self._links = Links(
+            self._connector,
+            self.connect_timeout,
+            logged_in=self._logged_in,
+            permitted=self._permitted,
+            wakeup=self._wakeup,
+        )
+        self._logged_in = True
+        self._subscriptions.restart()
+        self._stored.restart()
+        self._synced = not len(self._subscriptions)
+        self._unread = False
+        self._next_check = 0.0
+
+    def stop(self) -> None:
+        self._started = False
+        self._disconnect()
+
+    def on_after_fork(self) -> None:
+        self._started = False
+        links, self._links = self._links, None
+        # First the sockets: what redis-py's objects do when they go must find nothing left to do it to.
+        self._connector.sockets.close_all()
+        if links is not None:
+            links.defuse()
+
+    def _disconnect(self) -> None:
+        links, self._links = self._links, None
+        self._synced = False
+        if links is not None:
+            links.close()
+
+    # -- ids ---------------------------------------------------------------------------------------------------------
+
+    def consume_from_many(self, task_ids: Iterable[str]) -> None:
+        self._stored.want(self._subscriptions.consume(task_ids))
+        if self.auto_reconnect:
+            if not self._started:
+                self.start(None)
+            elif self.connected:
+                self._flush(time.monotonic())
+
+    def cancel_for_many(self, task_ids: Iterable[str]) -> None:
+        ids = list(task_ids)
+        self._subscriptions.cancel(ids, time.monotonic())
+        self._stored.cancel(ids)
+
+    # -- states ------------------------------------------------------------------------------------------------------
+
+    def _drain(self, timeout: float | None) -> int:
+        try:
+            return self._turn(timeout)
+        except ConnectionLost:
+            self._disconnect()
+            raise
+
+    def _turn(self, timeout: float | None) -> int:
+        links = self._links
+        if links is None:
+            raise ConnectionLost(f"{self.address.text}: not connected")
+        now = time.monotonic()
+        self._flush(now)
+        ready = links.wait(self._patience(timeout, now))
+        # Read, but not handled yet: what the subscriber has is older or the same.
+        answers = self._read_answers(links) if links.reader in ready else []
+        count = 0
+        if self._unread or links.subscriber in ready:
+            count = self._read_messages(links.subscriber)
+        for found, resync in answers:
+            count += self._handle_stored(found, resync)
+        if not self._synced and not self._subscriptions.resyncing() and not self._stored.resyncing():
+            self._synced = True
+        now = time.monotonic()
+        if now >= self._next_check:
+            # After the reading: a thread that was held up has not been left without an answer.
+            self._next_check = now + links.check(now)
+        return count
+
+    def _patience(self, timeout: float | None, now: float) -> float:
+        """How long the select may last, at most ``timeout``: until something of our own is due."""
+        if self._unread:
+            return 0.0
+        until = self._next_check
+        due = self._subscriptions.next_due()
+        if due is not None and due < until:
+            until = due
+        limit = max(0.0, until - now)
+        return limit if timeout is None else min(timeout, limit)
+
+    def _flush(self, now: float) -> None:
+        """Send what is due."""
+        links = self._links
+        if links is not None and send_due(links, self._subscriptions, self._stored, self._keys, now):
+            # Answers are due as well: look after the links as soon as these may be late.
+            self._next_check = min(self._next_check, now + self._connector.read_timeout)
+
+    def _read_messages(self, subscriber: Link) -> int:
+        messages = handled = 0
+        for reply in subscriber.replies(_MESSAGES_PER_TURN):
+            messages += 1
+            kind = reply[0] if isinstance(reply, list) and len(reply) == 3 else None
+            if kind == b"message":
+                self._on_message(reply[1], reply[2])
+                handled += 1
+            elif kind in (b"subscribe", b"unsubscribe"):
+                subscriber.answered()
+                self._on_confirmation()
+            elif not subscriber.is_pong(reply):
+                raise ConnectionLost(f"{self.address.text}: the server sent something that is no pub/sub message")
+        self._unread = messages >= _MESSAGES_PER_TURN
+        return handled
+
+    def _on_confirmation(self) -> None:
+        batch = self._subscriptions.confirmed()
+        if batch is not None and batch.subscribing:
+            wanted = [task_id for task_id in batch.ids if task_id in self._subscriptions]
+            self._stored.want(wanted, resync=batch.resync)
+
+    def _on_message(self, channel: bytes, payload: bytes) -> None:
+        task_id = self._keys.task_id(channel)
+        if task_id not in self._subscriptions:
+            if self._subscriptions.resolved_lately(task_id):
+                self.counters.duplicate += 1
+            else:
+                self.counters.late += 1
+            return
+        meta = self._decode(task_id, payload)
+        if meta is None:
+            return
+        if meta["status"] not in READY_STATES and not self._stored.is_news(task_id, payload):
+            self.counters.duplicate += 1
+            return
+        self.on_state_change(meta, payload)
+
+    def _read_answers(self, links: Links) -> list[tuple[_Found, bool]]:
+        """Read what the second connection has: of each MGET the ids with their values, and whether it was a resync."""
+        answers = []
+        for reply in links.reader.replies(_MESSAGES_PER_TURN):
+            if links.reader.is_pong(reply):
+                continue
+            if not isinstance(reply, list) or not self._stored.in_flight:
+                raise ConnectionLost(f"{self.address.text}: the server sent an answer that nobody asked for")
+            links.reader.answered()
+            read = self._stored.answered(reply)
+            answers.append((list(zip(read.ids, reply, strict=True)), read.resync))
+            # SUBSCRIBE was confirmed before this was asked, so now both have worked.
+            self._permitted = links.permitted = True
+        return answers
+
+    def _handle_stored(self, found: _Found, resync: bool) -> int:
+        handled = 0
+        for task_id, payload in found:
+            if payload is None or task_id not in self._subscriptions:
+                self._stored.settle(task_id)
+                continue
+            meta = self._decode(task_id, payload)
+            if meta is None:
+                continue
+            final = meta["status"] in READY_STATES
+            if not final and not self._stored.is_current(task_id, payload):
+                self.counters.duplicate += 1
+                continue
+            if final and resync:
+                self.counters.recovered += 1
+            self.on_state_change(meta, payload)
+            handled += 1
+        return handled
+
+    def _decode(self, task_id: str, payload: bytes) -> dict[str, Any] | None:
+        """Decode a state; if that fails, end the id with the reason and return None."""
+        try:
+            return self._decoder.decode_for(task_id, payload)
+        except ResultDecodeError as error:
+            self.counters.undecodable += 1
+            self.cancel_for(task_id)
+            if self._on_undecodable is not None:
+                self._on_undecodable(task_id, error)
+            return None
+
+    def on_state_change(self, meta: Mapping[str, Any], message: Any) -> None:
+        task_id = meta["task_id"]
+        if self._on_state is not None:
+            self._on_state(task_id, meta)  # type: ignore[arg-type]
+        if meta["status"] in READY_STATES:
+            self._subscriptions.cancel((task_id,), time.monotonic(), resolved=True)
+            self._stored.cancel((task_id,))
+
+    def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
+        if self._links is None:
+            self.reconnect()
+        try:
+            self._read_now(list(ids_of(result)))
+        except ConnectionLost:
+            self._disconnect()
+            raise
+
+    def _read_now(self, task_ids: list[str]) -> None:
+        """Read these ids and wait for the answers, whether or not they are consumed."""
+        wanted = StoredReads()
+        wanted.want(task_ids)
+        while (links := self._links) is not None and (read := wanted.next_read()) is not None:
+            while self._stored.in_flight:
+                # Answers come in order: those that drain_events() asked for are first.
+                links.reader.wait()
+                for found, resync in self._read_answers(links):
+                    self._handle_stored(found, resync)
+            links.reader.send("MGET", *map(self._keys.key, read.ids), answers=1)
+            values = links.reader.read()
+            while links.reader.is_pong(values):
+                values = links.reader.read()
+            links.reader.answered()
+            wanted.answered(values)
+            for task_id, payload in zip(read.ids, values, strict=True):
+                meta = None if payload is None else self._decode(task_id, payload)
+                if meta is not None:
+                    self.on_state_change(meta, payload)

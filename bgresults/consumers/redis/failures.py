@@ -1,0 +1,73 @@
+"""What went wrong on a Redis connection, in words a user can act on."""
+
+from __future__ import annotations
+
+import ssl
+
+import redis
+from redis import exceptions
+
+from bgresults.consumers.base import ConnectionLost
+
+__all__ = ["LINK_ERRORS", "connection_lost"]
+
+#: What reading from, or writing to, a connection may raise. ``redis.TimeoutError`` is no ``redis.ConnectionError`` and
+#: ``AuthenticationError`` is one, so the classes are told apart below, from the narrow to the wide.
+LINK_ERRORS = (redis.RedisError, OSError, EOFError)
+
+_CHECK_CREDENTIALS = "check the user name and the password, in the URL or in RedisOptions"
+_CHECK_DATABASE = "name a database that the server has, such as redis://host:6379/0"
+_CHECK_PERMISSIONS = (
+    "the Redis user needs the commands +subscribe +unsubscribe +mget +ping (and +select for a database other than 0), "
+    "the channels &*celery-task-meta-* and the keys ~*celery-task-meta-*"
+)
+_CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
+_CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
+
+
+def connection_lost(error: BaseException, address: str, *, proven: bool) -> ConnectionLost:
+    """Return ``error`` as a :class:`ConnectionLost`.
+
+    Args:
+        error: what the connection raised.
+        address: the URL without its password.
+        proven: whether what failed here has worked before. Then even a refusal is an outage: passwords are rotated
+            and rules reloaded while clients are connected.
+    """
+    if isinstance(error, ConnectionLost):
+        return error
+    cure = _cure(error)
+    permanent = cure is not None and not proven
+    words = str(error) or type(error).__name__
+    return ConnectionLost(f"{address}: {words}", permanent=permanent, cure=cure)
+
+
+def _cure(error: BaseException) -> str | None:
+    """What to change, if trying again cannot help."""
+    for link in _chain(error):
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return _CHECK_CERTIFICATES
+        if isinstance(link, ssl.SSLError) and "certificate required" in str(link).lower():
+            return _CHECK_CLIENT_CERTIFICATE
+    if isinstance(error, exceptions.BusyLoadingError):
+        return None
+    words = str(error).lower()
+    if isinstance(error, exceptions.AuthenticationError) or words.startswith(("noauth", "wrongpass")):
+        return _CHECK_CREDENTIALS
+    if isinstance(error, exceptions.NoPermissionError) or words.startswith("noperm"):
+        return _CHECK_PERMISSIONS
+    if isinstance(error, exceptions.ResponseError) and (
+        "db index" in words or "invalid db" in words or "select is not allowed" in words
+    ):
+        return _CHECK_DATABASE
+    return None
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """``error`` and what it was raised for. redis-py wraps what the socket and the TLS library raised."""
+    found: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found

@@ -1,0 +1,94 @@
+""":class:`Links`: the two connections of a consumer, and the one wait for both and for the wake-up."""
+
+from __future__ import annotations
+
+import selectors
+import time
+
+from bgresults.consumers.base import ConnectionLost, WakeupSource
+from bgresults.consumers.redis.connections import Connector
+from bgresults.consumers.redis.failures import connection_lost
+from bgresults.consumers.redis.link import Link
+
+__all__ = ["Links"]
+
+
+class Links:
+    """Connected as long as it exists: made by a connect attempt, thrown away when either connection is lost.
+
+    Args:
+        connector: opens the connections.
+        seconds: what both may take together.
+        logged_in: whether these credentials have worked before.
+        permitted: whether subscribing and reading have worked before; see ``connection_lost()`` for both.
+        wakeup: ends a wait early.
+
+    Raises:
+        ConnectionLost: there is no connection to be had; nothing stays open then.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        seconds: float,
+        *,
+        logged_in: bool,
+        permitted: bool,
+        wakeup: WakeupSource | None,
+    ) -> None:
+        self._wakeup = wakeup
+        deadline = time.monotonic() + seconds
+        self.subscriber = Link(connector, deadline, proven=logged_in)
+        try:
+            self.reader = Link(connector, deadline, proven=logged_in)
+        except ConnectionLost:
+            self.subscriber.close()
+            raise
+        try:
+            # Looked up at use: gevent replaces it.
+            self._selector = selectors.DefaultSelector()
+        except OSError as error:
+            self.subscriber.close()
+            self.reader.close()
+            raise connection_lost(error, connector.address.text, proven=True) from error
+        for source in (self.subscriber, self.reader, wakeup):
+            if source is not None:
+                self._selector.register(source, selectors.EVENT_READ)
+        self.permitted = permitted
+
+    @property
+    def permitted(self) -> bool:
+        """Whether subscribing and reading have worked."""
+        return self.reader.proven
+
+    @permitted.setter
+    def permitted(self, value: bool) -> None:
+        self.subscriber.proven = self.reader.proven = value
+
+    def wait(self, timeout: float) -> set[object]:
+        """Wait until a connection is readable, a wake-up, or ``timeout`` seconds; return the readable connections."""
+        ready: set[object] = {key.fileobj for key, _ in self._selector.select(timeout)}
+        if self._wakeup is not None and self._wakeup in ready:
+            self._wakeup.clear()
+        return ready
+
+    def check(self, now: float) -> float:
+        """Look after both connections; return the seconds until the next look.
+
+        Raises:
+            ConnectionLost: the server has been silent for too long.
+        """
+        return min(self.subscriber.check(now), self.reader.check(now))
+
+    def close(self) -> None:
+        """Close both, politely. Never raises."""
+        self._selector.close()
+        self.subscriber.close()
+        self.reader.close()
+
+    def defuse(self) -> None:
+        """In a forked child, after the sockets were closed as descriptors: forget the parent's connections."""
+        self.subscriber.defuse()
+        self.reader.defuse()
+        # An epoll is shared with the parent, registrations and all: close our descriptor of it, unregister nothing.
+        self._selector.close()

@@ -1,0 +1,29 @@
+"""Turning what is due into commands on the two connections."""
+
+from __future__ import annotations
+
+from bgresults.consumers.redis.keys import KeyNames
+from bgresults.consumers.redis.links import Links
+from bgresults.consumers.redis.stored import StoredReads
+from bgresults.consumers.redis.subscriptions import Subscriptions
+
+__all__ = ["send_due"]
+
+
+def send_due(links: Links, subscriptions: Subscriptions, stored: StoredReads, keys: KeyNames, now: float) -> bool:
+    """Send SUBSCRIBE, UNSUBSCRIBE along with it, and MGET, as far as they are due; return whether anything was sent.
+
+    Raises:
+        ConnectionLost: a connection broke.
+    """
+    sent = together = False
+    while (batch := subscriptions.next_subscribe()) is not None:
+        links.subscriber.send("SUBSCRIBE", *map(keys.key, batch.ids), answers=len(batch.ids))
+        sent = together = True
+    while (batch := subscriptions.next_unsubscribe(now, together=together)) is not None:
+        links.subscriber.send("UNSUBSCRIBE", *map(keys.key, batch.ids), answers=len(batch.ids))
+        sent = True
+    while (read := stored.next_read()) is not None:
+        links.reader.send("MGET", *map(keys.key, read.ids), answers=1)
+        sent = True
+    return sent

@@ -1,0 +1,118 @@
+""":class:`StoredReads`: which stored values are still to be read, in how large commands. Pure data.
+
+The server answers one MGET in one piece, and holds that piece in memory until we have read it: 200 values of 1 MiB are
+200 MiB. So the number of ids in a command follows the bytes that the last ones came to, and few are on their way.
+
+A stored state and a message may say the same, and may cross. A stored state that is not final is dropped if a message
+for its id came since the read was wanted, since the message is newer or the same; and a message that repeats, byte for
+byte, the stored state just told is a repetition.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from bgresults.consumers.redis.id_queue import IdQueue
+
+__all__ = ["Read", "StoredReads"]
+
+# The bytes that one answer should not exceed by much.
+ANSWER_BYTES = 8 * 1024 * 1024
+MAX_CHUNK = 1000
+# Nothing is known about the size of the values at first, so the first command is a small one.
+FIRST_CHUNK = 32
+IN_FLIGHT = 2
+
+
+class Read:
+    """One MGET on its way."""
+
+    __slots__ = ("ids", "resync")
+
+    def __init__(self, ids: list[str], *, resync: bool) -> None:
+        self.ids = ids
+        self.resync = resync
+
+
+class StoredReads:
+    """The drain thread's own; not thread-safe."""
+
+    def __init__(self) -> None:
+        self._queued = IdQueue()
+        self._resync = IdQueue()
+        self._in_flight: deque[Read] = deque()
+        # Ids to be read → whether a message came for them meanwhile.
+        self._awaited: dict[str, bool] = {}
+        # Stored states that were told, none of them final, until a message for their id comes.
+        self._told: dict[str, bytes] = {}
+        self._chunk = FIRST_CHUNK
+
+    def want(self, task_ids: Iterable[str], *, resync: bool = False) -> None:
+        """Read these ids."""
+        queue = self._resync if resync else self._queued
+        for task_id in task_ids:
+            queue.add(task_id)
+            self._awaited[task_id] = False
+
+    def cancel(self, task_ids: Iterable[str]) -> None:
+        """Do not read these ids after all; forget what was told of them."""
+        for task_id in task_ids:
+            self._queued.discard(task_id)
+            self._resync.discard(task_id)
+            self._awaited.pop(task_id, None)
+            self._told.pop(task_id, None)
+
+    def resyncing(self) -> bool:
+        """Whether something that was wanted when the connection was made has not been read yet."""
+        return bool(self._resync) or any(read.resync for read in self._in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        """How many answers are due."""
+        return len(self._in_flight)
+
+    def next_read(self) -> Read | None:
+        """The next MGET to send, if there is one and few enough are on their way."""
+        if len(self._in_flight) >= IN_FLIGHT or not (self._resync or self._queued):
+            return None
+        resync = bool(self._resync)
+        queue = self._resync if resync else self._queued
+        read = Read([task_id for task_id, _ in queue.pop(self._chunk)], resync=resync)
+        self._in_flight.append(read)
+        return read
+
+    def answered(self, values: Sequence[bytes | None]) -> Read:
+        """The answer to the oldest MGET has come; adapts the size of the next ones to it."""
+        read = self._in_flight.popleft()
+        size = sum(len(value) for value in values if value)
+        if size <= ANSWER_BYTES // 4:
+            self._chunk = min(MAX_CHUNK, max(self._chunk, 4 * len(read.ids)))
+        else:
+            self._chunk = max(1, min(MAX_CHUNK, len(read.ids) * ANSWER_BYTES // size))
+        return read
+
+    def is_news(self, task_id: str, payload: bytes) -> bool:
+        """A message that is not final has come for an id: whether it says something that the stored state did not."""
+        if task_id in self._awaited:
+            self._awaited[task_id] = True
+        return self._told.pop(task_id, None) != payload
+
+    def is_current(self, task_id: str, payload: bytes) -> bool:
+        """A stored state that is not final was read: whether no message for its id came since."""
+        if self._awaited.pop(task_id, False):
+            return False
+        self._told[task_id] = payload
+        return True
+
+    def settle(self, task_id: str) -> None:
+        """The read of an id has been dealt with."""
+        self._awaited.pop(task_id, None)
+
+    def restart(self) -> None:
+        """The connection is new: what was on its way is lost, and what is wanted will be wanted again."""
+        self._queued = IdQueue()
+        self._resync = IdQueue()
+        self._in_flight.clear()
+        self._awaited.clear()
+        self._told.clear()

@@ -1,0 +1,157 @@
+""":class:`Dispatcher`: from a task's state to the futures that wait for it. Runs on the drain thread.
+
+Whatever a callback does, it hurts nobody else: what it raises is logged, be it ``SystemExit``; that it takes long is
+logged once; and when it forks, the child, which *is* the drain thread then, leaves the loop at once, without a trace.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bgresults.errors import ResultDecodeError, WatchExpiredError
+from bgresults.futures import ResultFuture
+from bgresults.meta import READY_STATES, TaskMeta
+from bgresults.pending import FutureRef
+from bgresults.session import ErrorFactory, Session
+from bgresults.task_exceptions import exception_from
+
+__all__ = ["Dispatcher", "SessionEnded"]
+
+SLOW_CALLBACK = 0.1
+_REMEMBERED_CALLBACKS = 1000
+
+_logger = logging.getLogger("bgresults")
+# Where the standard library reports the same.
+_futures_logger = logging.getLogger("concurrent.futures")
+
+
+class SessionEnded(Exception):
+    """The drain thread has nothing more to do: its session was closed, or this process is a forked child."""
+
+
+class Dispatcher:
+    """Resolves the futures of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._pending = session.pending
+        self._counters = session.counters
+        self._slow_callbacks: set[str] = set()
+
+    # -- states ------------------------------------------------------------------------------------------------------
+
+    def on_state(self, task_id: str, raw: dict[str, Any]) -> None:
+        """Pass on one state of a task: the consumer's callback."""
+        status = raw["status"]
+        if status not in READY_STATES:
+            self._on_progress(task_id, raw)
+            return
+        refs = self._pending.take(task_id)
+        if not refs:
+            self._counters.late += 1
+            return
+        succeeded = status == "SUCCESS"
+        for ref in refs:
+            future = ref()
+            if future is None:
+                self._counters.dropped += 1
+            elif succeeded:
+                self._finish(future, raw.get("result"), None, raw)
+            else:
+                self._finish(future, None, exception_from(raw), raw)
+
+    def on_undecodable(self, task_id: str, error: ResultDecodeError) -> None:
+        """End the futures of an id whose state cannot be read: the consumer's callback."""
+        self.fail(self._pending.take(task_id), lambda: ResultDecodeError(*error.args))
+
+    def _on_progress(self, task_id: str, raw: dict[str, Any]) -> None:
+        futures = self._pending.futures(task_id)
+        if not futures:
+            self._counters.late += 1
+        for future in futures:
+            future._raw = raw
+            if future._on_update is not None:
+                self._run(future._on_update, TaskMeta.from_raw(raw), future)
+
+    # -- errors ------------------------------------------------------------------------------------------------------
+
+    def fail(self, refs: Iterable[FutureRef], make_error: ErrorFactory) -> None:
+        """End futures that were taken out with an error each."""
+        for ref in refs:
+            future = ref()
+            if future is None:
+                self._counters.dropped += 1
+            else:
+                self._finish(future, None, make_error())
+
+    def fail_all(self, make_error: ErrorFactory) -> None:
+        """End everything that is pending."""
+        for task_id in self._pending.ids():
+            self.fail(self._pending.take(task_id), make_error)
+
+    def expire(self, now: float) -> list[str]:
+        """End the futures whose lifetime is over; returns their ids."""
+        expired = self._pending.take_expired(now)
+        for ref in expired:
+            future = ref()
+            if future is None:
+                self._counters.dropped += 1
+                continue
+            error = WatchExpiredError(f"task {ref.task_id!r} did not end within the lifetime of the watch")
+            self._finish(future, None, error)
+        return [ref.task_id for ref in expired]
+
+    # -- one future --------------------------------------------------------------------------------------------------
+
+    def _finish(
+        self, future: ResultFuture, result: Any, exception: Exception | None, raw: dict[str, Any] | None = None
+    ) -> None:
+        if raw is not None and future._on_update is not None:
+            final = TaskMeta.from_raw(raw) if exception is None else TaskMeta.from_raw(raw, exception)
+            self._run(future._on_update, final, future)
+        callbacks = future._settle(result, exception, raw)
+        self._pending.unpin(future)
+        if callbacks is None:
+            # Cancelled, or finished from outside, in the meantime; it has been told and counted as that.
+            return
+        if exception is None:
+            self._counters.resolved += 1
+        elif isinstance(exception, WatchExpiredError):
+            self._counters.expired += 1
+        else:
+            self._counters.failed += 1
+        for callback in callbacks:
+            self._run(callback, future, future)
+
+    def _run(self, callback: Callable[[Any], object], argument: Any, future: ResultFuture) -> None:
+        started = time.monotonic()
+        try:
+            callback(argument)
+        except BaseException as error:  # the thread serves everybody: no callback may end it
+            if self._session.pid != os.getpid():
+                raise SessionEnded from error
+            self._counters.callback_errors += 1
+            _futures_logger.exception("exception calling callback for %r", future)
+        if self._session.pid != os.getpid():
+            # The callback forked, and this is the child: the connection here is the parent's.
+            raise SessionEnded
+        taken = time.monotonic() - started
+        if taken > SLOW_CALLBACK:
+            self._warn_of_slow(callback, taken)
+
+    def _warn_of_slow(self, callback: Callable[[Any], object], taken: float) -> None:
+        name = (
+            f"{getattr(callback, '__module__', '?')}.{getattr(callback, '__qualname__', type(callback).__qualname__)}"
+        )
+        if name not in self._slow_callbacks and len(self._slow_callbacks) < _REMEMBERED_CALLBACKS:
+            self._slow_callbacks.add(name)
+            _logger.warning(
+                "callback %s took %.0f ms on the drain thread of watcher %r; other results wait meanwhile",
+                name,
+                taken * 1000,
+                self._session.settings.name,
+            )

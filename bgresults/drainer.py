@@ -1,0 +1,239 @@
+""":class:`Drainer`: the thread that owns the connection.
+
+One turn: take the commands that callers appended, end what has expired, then wait for the connection, a wake-up or the
+next deadline, and handle everything that has arrived. The time between two attempts to connect consists of the same
+turns without a connection: cancelling, watching and closing go on during an outage. tenacity decides when to try again;
+its ``sleep`` is :meth:`Drainer._back_off`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from bgresults.consumers.base import ConnectionLost
+from bgresults.dispatcher import Dispatcher, SessionEnded
+from bgresults.errors import BackendUnavailableError
+from bgresults.pending import FutureRef
+from bgresults.retry import retrying
+from bgresults.session import Command, Session, State
+
+__all__ = ["Drainer"]
+
+# Commands taken in one turn: a caller in a hurry must not keep the thread from reading.
+_COMMANDS_PER_TURN = 5000
+
+
+class Drainer:
+    """Serves one session until it ends."""
+
+    def __init__(self, session: Session, dispatcher: Dispatcher) -> None:
+        assert session.wakeup is not None
+        self._session = session
+        self._wakeup = session.wakeup
+        self._dispatcher = dispatcher
+        self._consumer = session.consumer = session.settings.make_consumer(
+            on_state=dispatcher.on_state,
+            on_undecodable=dispatcher.on_undecodable,
+            wakeup=session.wakeup,
+            counters=session.counters,
+            auto_reconnect=False,
+        )
+        self._outage_since: float | None = None
+        self._was_connected = False
+        self._probe_wanted = False
+
+    def serve(self) -> None:
+        """Connect and drain, again and again.
+
+        Raises:
+            SessionEnded: the session is over, or this is a forked child now.
+        """
+        failure: ConnectionLost | None = None
+        while True:
+            try:
+                if failure is None or not failure.permanent:
+                    self._connect_with_patience()
+                else:
+                    self._fail(failure)
+                failure = None
+                while True:
+                    self._turn()
+            except ConnectionLost as lost:
+                self._outage(lost)
+                failure = lost
+
+    # -- connecting --------------------------------------------------------------------------------------------------
+
+    def _connect_with_patience(self) -> None:
+        """Return when connected and caught up."""
+        attempts = retrying(
+            self._session.settings.retry,
+            worth_retrying=lambda error: isinstance(error, ConnectionLost) and not error.permanent,
+            sleep=self._back_off,
+            before_sleep=self._outage,
+        )
+        try:
+            attempts(self._connect)
+        except ConnectionLost as error:
+            self._outage(error)
+            self._fail(error)
+
+    def _connect(self) -> None:
+        """One attempt. It has succeeded when what happened meanwhile is known too, not when TCP connects."""
+        session = self._session
+        self._take_commands()
+        if session.state is not State.FAILED:
+            session.state = State.CONNECTING
+        self._consumer.reconnect()
+        if session.state is not State.FAILED:
+            session.state = State.SYNCING
+        recovered = session.counters.recovered
+        while not self._consumer.synced:
+            self._turn()
+        self._connected(session.counters.recovered - recovered)
+
+    def _connected(self, recovered: int) -> None:
+        session = self._session
+        if self._was_connected:
+            session.counters.reconnects += 1
+        self._was_connected = True
+        session.refusal = None
+        session.state = State.DRAINING
+        session.ready.set()
+        if self._outage_since is not None:
+            session.logger.info(
+                "%s: connected again after %.1f s; %d results were waiting there, %d futures are pending",
+                session.settings.address,
+                time.monotonic() - self._outage_since,
+                recovered,
+                len(session.pending),
+            )
+        self._outage_since = None
+
+    def _outage(self, error: BaseException) -> None:
+        """There is no connection. The first time, say so, and fail whoever wanted to hear of it."""
+        session = self._session
+        session.ready.clear()
+        if session.state is not State.FAILED:
+            session.state = State.BACKOFF
+        if self._outage_since is not None:
+            return
+        self._outage_since = time.monotonic()
+        session.logger.warning("%s; %d futures are pending", error, len(session.pending))
+        if session.settings.on_disconnect == "fail":
+            self._refuse(f"no connection to the result backend: {error}")
+
+    def _back_off(self, seconds: float) -> None:
+        """Turns without a connection: tenacity's sleep."""
+        until = time.monotonic() + seconds
+        while (remaining := until - time.monotonic()) > 0:
+            self._idle_turn(remaining)
+
+    def _fail(self, error: ConnectionLost) -> None:
+        """Trying again is vain, or took too long: fail what waits, and look again only when somebody asks.
+
+        Returns when the backend is mended, and connected.
+        """
+        session = self._session
+        policy = session.settings.retry
+        words = str(error) if error.permanent else f"gave up after {policy.give_up_after:g} s: {error}"
+        session.state = State.FAILED
+        while True:
+            self._refuse(f"the result backend cannot be used: {words}")
+            session.ready.set()
+            self._probe_wanted = False
+            not_before = time.monotonic() + policy.maximum
+            while not self._probe_wanted or time.monotonic() < not_before:
+                self._idle_turn(max(0.0, not_before - time.monotonic()) if self._probe_wanted else policy.maximum)
+            try:
+                self._connect()
+            except ConnectionLost as still:
+                words = str(still)
+            else:
+                return
+
+    def _refuse(self, text: str) -> None:
+        """Fail everything that is pending and everything that comes, until further notice."""
+        session = self._session
+        session.refusal = lambda: BackendUnavailableError(text)
+        self._dispatcher.fail_all(session.refusal)
+        self._release(self._consumer.consumed_ids())
+
+    # -- turns -------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._look_around()
+        self._consumer.drain_events(self._patience())
+
+    def _idle_turn(self, seconds: float) -> None:
+        self._look_around()
+        patience = self._patience()
+        if self._wakeup.wait(seconds if patience is None else min(seconds, patience)):
+            self._wakeup.clear()
+
+    def _patience(self) -> float | None:
+        """Seconds until something of our own is due."""
+        if self._session.commands:
+            return 0.0
+        deadline = self._session.pending.next_deadline()
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def _look_around(self) -> None:
+        session = self._session
+        if session.pid != os.getpid() or session.ended is not None or session.owner() is None:
+            raise SessionEnded
+        self._take_commands()
+        self._take_dropped()
+        deadline = session.pending.next_deadline()
+        if deadline is not None:
+            now = time.monotonic()
+            if deadline <= now:
+                self._release(self._dispatcher.expire(now))
+
+    def _take_commands(self) -> None:
+        session = self._session
+        commands, counters = session.commands, session.counters
+        consume: list[str] = []
+        release: list[str] = []
+        for _ in range(min(len(commands), _COMMANDS_PER_TURN)):
+            command, payload = commands.popleft()
+            if command is Command.WATCH:
+                counters.watched += len(payload)
+                self._admit(payload, consume)
+            elif command is Command.RELEASED:
+                counters.cancelled += 1
+                release.append(payload)
+            elif command is Command.DROPPED:
+                counters.dropped += len(payload)
+                release.extend(payload)
+            elif command is Command.UNDO:
+                counters.watched -= payload
+            elif command is Command.ABANDONED:
+                payload.cancel()
+            elif command is Command.PROBE:
+                self._probe_wanted = True
+        if consume:
+            self._consumer.consume_from_many(consume)
+        if release:
+            self._release(release)
+
+    def _admit(self, refs: list[FutureRef], consume: list[str]) -> None:
+        pending = self._session.pending
+        for ref in refs:
+            # It may be gone: cancelled, dropped, taken back, or resolved together with an earlier future of its id.
+            if ref.task_id in pending:
+                pending.schedule(ref)
+                consume.append(ref.task_id)
+
+    def _take_dropped(self) -> None:
+        pending = self._session.pending
+        if pending.dropped:
+            purged = pending.purge()
+            self._session.counters.dropped += len(purged)
+            self._release(purged)
+
+    def _release(self, task_ids: list[str]) -> None:
+        """Stop asking for those of these ids that nobody waits for any more."""
+        pending = self._session.pending
+        self._consumer.cancel_for_many([task_id for task_id in task_ids if task_id not in pending])

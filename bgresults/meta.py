@@ -1,0 +1,297 @@
+"""Payload bytes → the decoded mapping (:class:`Decoder`) → what users see of it (:class:`TaskMeta`).
+
+Whatever cannot be read is a :class:`~bgresults.errors.ResultDecodeError` and nothing else, so that one bad message ends
+its own future and never the thread that reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kombu import compression as _compression
+from kombu import serialization as _serialization
+
+from bgresults.errors import ResultDecodeError
+
+__all__ = ["READY_STATES", "Decoder", "TaskMeta"]
+
+#: The states after which no other follows, as far as a waiter is concerned.
+READY_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
+
+# Celery 5.7 stores compressed payloads as this + content type + NUL + body. No serializer's output starts with NUL.
+_COMPRESSED: Final = b"\x00celery-compressed\x00"
+_JSON: Final = "application/json"
+
+# kombu's functions have no annotations; these names tell mypy so.
+_dumps: Callable[..., Any] = _serialization.dumps
+_loads: Callable[..., Any] = _serialization.loads
+_decompress: Callable[..., bytes] = _compression.decompress
+
+# The registry's own table, read at every message: who registers another JSON decoder later is obeyed at once. kombu may
+# rename it one day; then nothing is found here, and every message takes the slow path.
+_DECODERS: Final[Mapping[str, Any]] = getattr(_serialization.registry, "_decoders", {})
+
+
+def _kombu_json_decoder() -> object:
+    decoder = _DECODERS.get(_JSON)
+    # An object of its own is no decoder, and not what a look-up of a missing one gives.
+    return decoder if getattr(decoder, "__module__", None) == "kombu.utils.json" else object()
+
+
+_KOMBU_JSON: Final = _kombu_json_decoder()
+
+# A typed value is an object with the key `__type__`. JSON may spell each of its letters as an escape (`_` is \u005f,
+# `t` is \u0074 …), all of which start with \u005, \u006 or \u007. Escaped accents (\u00e9) are none of these.
+_TYPE_KEY: Final = b"__type__"
+_LOW_ESCAPE: Final = b"\\u00"
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[567]")
+
+_FROM_RAW: Final[Any] = object()
+
+
+class Decoder:
+    """Reads task results in one serializer, or in those that are accepted.
+
+    Immutable once made: any number of threads may share one.
+
+    Args:
+        serializer: name (or content type) of what Redis payloads are written in; they do not say so themselves.
+        accept: names or content types that a message may declare; None means the serializer alone.
+
+    Raises:
+        TypeError: ``serializer`` is no str, or ``accept`` is a single str or holds something else than str.
+        ValueError: a serializer is unknown to kombu or not installed, or ``serializer`` is not among ``accept``.
+    """
+
+    __slots__ = ("_accept", "_content_type")
+
+    def __init__(self, serializer: str = "json", accept: Iterable[str] | None = None) -> None:
+        if not isinstance(serializer, str):
+            raise TypeError(f"serializer is a name such as 'json', not {type(serializer).__name__}")
+        if isinstance(accept, (str, bytes)):
+            raise TypeError(f"accept is a list of names such as ['json'], not the single {accept!r}")
+        self._content_type = _content_type_of(serializer)
+        names = [serializer] if accept is None else list(accept)
+        self._accept = frozenset(_content_type_of(name) for name in names)
+        if self._content_type not in self._accept:
+            allowed = ", ".join(map(repr, names)) or "nothing"
+            raise ValueError(f"serializer {serializer!r} is not in accept, which allows {allowed}")
+
+    def __repr__(self) -> str:
+        return f"<Decoder {self._content_type}, accepts {', '.join(sorted(self._accept))}>"
+
+    def decode(
+        self,
+        payload: bytes,
+        *,
+        content_type: str | None = None,
+        content_encoding: str | None = None,
+        compression: str | None = None,
+    ) -> dict[str, Any]:
+        """Read one result.
+
+        Args:
+            payload: the body as it came; Celery's mark of a compressed one is honoured.
+            content_type: what the message says it is; None (or empty) means the reader's serializer, as on Redis.
+            content_encoding: what the message says.
+            compression: content type or alias of the message's ``compression`` header.
+
+        Returns:
+            A new plain dict whose ``status`` and ``task_id`` are non-empty plain strings.
+
+        Raises:
+            ResultDecodeError: whatever is wrong with it. Nothing else comes out, whatever an unpickler raises.
+        """
+        if not content_type:
+            content_type = self._content_type
+        elif type(content_type) is not str or content_type not in self._accept:
+            allowed = ", ".join(sorted(self._accept))
+            raise ResultDecodeError(f"the content type {_quoted(content_type)} is not accepted (accepted: {allowed})")
+        if type(payload) is not bytes or compression or payload.startswith(_COMPRESSED):
+            payload = _uncompressed(payload, compression)
+        if content_type == _JSON and _DECODERS.get(_JSON) is _KOMBU_JSON and not _may_be_typed(payload):
+            # kombu's way costs a context manager per message and a Python call per object, to find no typed value.
+            try:
+                return _checked(json.loads(payload.decode()))
+            except (ValueError, RecursionError, MemoryError) as exc:
+                problem = _reason(exc)
+        else:
+            try:
+                return _checked(_loads(payload, content_type, content_encoding, accept=self._accept))
+            except ResultDecodeError:
+                raise
+            except BaseException as exc:  # noqa: BLE001 - an unpickler runs the sender's code: SystemExit is data here
+                problem = _reason(exc)
+        # Outside the except clauses: the error that a future keeps must not keep the reader's error with the payload.
+        raise ResultDecodeError(f"the result cannot be read as {content_type}: {problem}")
+
+    def decode_for(self, task_id: str, payload: bytes) -> dict[str, Any]:
+        """Read a result that was found under the key, or on the channel, of ``task_id`` (Redis).
+
+        Raises:
+            ResultDecodeError: as :meth:`decode`, and when the body is that of another task.
+        """
+        decoded = self.decode(payload)
+        if decoded["task_id"] != task_id:
+            raise ResultDecodeError(
+                f"the result stored for {_quoted(task_id)} says that it belongs to {_quoted(decoded['task_id'])}"
+            )
+        return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMeta:
+    """What the backend says about a task. A field that was not sent is None; a mistyped one is passed on as it came.
+
+    Immutable, as long as nobody changes the values inside: any thread may read it.
+
+    Attributes:
+        task_id: the task's id.
+        status: Celery's name of the state: ``"SUCCESS"``, ``"PROGRESS"`` …
+        result: the value; of a failed or revoked task the exception that the future raises; else the state's details.
+        traceback: the text of the worker's traceback.
+        children: the tasks that this one called, as Celery writes them down.
+        date_done: when it ended: ISO 8601 text, or a ``datetime``, as the serializer has it.
+        group_id: id of the group it belongs to.
+        parent_id: id of the task that called it.
+        name, args, kwargs, worker, retries, queue: sent with Celery's ``result_extended`` only.
+        raw: the decoded mapping itself.
+    """
+
+    task_id: str
+    status: str
+    result: Any = None
+    traceback: str | None = None
+    children: list[Any] | None = None
+    date_done: Any = None
+    group_id: str | None = None
+    parent_id: str | None = None
+    name: str | None = None
+    args: Any = None
+    kwargs: Any = None
+    worker: str | None = None
+    retries: int | None = None
+    queue: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the task has ended."""
+        status: object = self.status
+        return isinstance(status, str) and status in READY_STATES
+
+    @classmethod
+    def from_raw(cls, raw: Mapping[str, Any], result: Any = _FROM_RAW) -> TaskMeta:
+        """From a decoded mapping.
+
+        Args:
+            raw: what :meth:`Decoder.decode` returned; kept, not copied.
+            result: stands in for the mapping's own result (the rebuilt exception of a failure); any value, None too.
+        """
+        get = raw.get
+        return cls(
+            task_id=get("task_id"),  # type: ignore[arg-type]  # a Decoder has checked these two
+            status=get("status"),  # type: ignore[arg-type]
+            result=get("result") if result is _FROM_RAW else result,
+            traceback=get("traceback"),
+            children=get("children"),
+            date_done=get("date_done"),
+            group_id=get("group_id"),
+            parent_id=get("parent_id"),
+            name=get("name"),
+            args=get("args"),
+            kwargs=get("kwargs"),
+            worker=get("worker"),
+            retries=get("retries"),
+            queue=get("queue"),
+            raw=raw,
+        )
+
+
+def _content_type_of(serializer: str) -> str:
+    """The content type of a serializer that works here, by name or content type. Raises TypeError, ValueError."""
+    if not isinstance(serializer, str):
+        raise TypeError(f"accept holds names such as 'json', not {type(serializer).__name__}")
+    registry = _serialization.registry
+    name = registry.type_to_name.get(serializer, serializer)
+    if name not in registry.name_to_type:
+        raise ValueError(f"unknown serializer {serializer!r}; allowed: {_installed()}")
+    try:
+        # Writing is the one public way to learn that the library behind a registered name is there.
+        content_type: str = _dumps({}, serializer=name)[0]
+        return content_type
+    except Exception as exc:
+        raise ValueError(f"serializer {serializer!r} is not installed ({exc}); allowed: {_installed()}") from exc
+
+
+def _installed() -> str:
+    working = []
+    for name in sorted(_serialization.registry.name_to_type):
+        try:
+            _dumps({}, serializer=name)
+        except Exception:  # noqa: BLE001 - only those that work are worth a mention
+            continue
+        working.append(name)
+    return ", ".join(working)
+
+
+def _may_be_typed(payload: bytes) -> bool:
+    return _TYPE_KEY in payload or (_LOW_ESCAPE in payload and _ESCAPED_LETTER.search(payload) is not None)
+
+
+def _uncompressed(payload: object, compression: str | None) -> bytes:
+    """The body as bytes: out of other buffers, and out of its compression. Raises ResultDecodeError."""
+    try:
+        # Some transports of kombu hand out text or views.
+        body = payload.encode() if isinstance(payload, str) else bytes(memoryview(payload))  # type: ignore[arg-type]
+        if compression:
+            body = bytes(_decompress(body, compression))
+        if body.startswith(_COMPRESSED):
+            method, _, body = body[len(_COMPRESSED) :].partition(b"\x00")
+            body = bytes(_decompress(body, method.decode()))
+        return body
+    except Exception as exc:  # noqa: BLE001 - each compression library has errors of its own, with no common base
+        problem = _reason(exc)
+    raise ResultDecodeError(f"the result cannot be decompressed: {problem}")
+
+
+def _checked(decoded: Any) -> dict[str, Any]:
+    """A plain dict with a usable state and id. Raises ResultDecodeError."""
+    if type(decoded) is not dict:
+        if not isinstance(decoded, Mapping):
+            raise ResultDecodeError(f"the result is not a mapping but {type(decoded).__name__}")
+        # A subclass out of a pickle may do anything on access: from here on there is none.
+        decoded = dict(decoded)
+    mapping: dict[str, Any] = decoded
+    for key in ("status", "task_id"):
+        value: Any = mapping.get(key)
+        if type(value) is not str:
+            if not issubclass(type(value), str):
+                found = f"is {type(value).__name__}" if key in mapping else "is missing"
+                raise ResultDecodeError(f"the result's {key} {found}; it has to be text")
+            mapping[key] = value = str.__str__(value)
+        if not value:
+            raise ResultDecodeError(f"the result's {key} is empty")
+    return mapping
+
+
+def _quoted(value: object) -> str:
+    """At most 80 characters of a text, printable; of anything else its type."""
+    if not isinstance(value, str):
+        return type(value).__name__
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")[:80]
+
+
+def _reason(exc: BaseException) -> str:
+    """What an error says, in at most 160 printable characters. It may quote the payload, or raise when it is asked."""
+    try:
+        # kombu wraps what its decoders raise.
+        inner = exc.args[0] if exc.args and isinstance(exc.args[0], BaseException) else exc
+        text = f"{type(inner).__name__}: {inner}"[:160]
+        return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:160]
+    except BaseException:  # noqa: BLE001 - an exception out of a pickle is the sender's code
+        return type(exc).__name__

@@ -1,0 +1,27 @@
+""":class:`FutureOwner`: what a pending future asks of the watcher that made it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+__all__ = ["FutureOwner"]
+
+
+class FutureOwner(Protocol):
+    """A pending future keeps its owner alive, and lets go of it when it ends.
+
+    ``future`` is a :class:`~bgresults.futures.ResultFuture` everywhere, which this module lies below of.
+    """
+
+    def _forget(self, future: Any) -> None:
+        """Take it out of the registry. Leaf lock only: the future's condition is held."""
+
+    def _released(self, future: Any) -> None:
+        """Whoever holds it cancelled or finished it: the drain thread may stop watching its id."""
+
+    def _pin(self, future: Any) -> None:
+        """Keep it alive until it ends: somebody waits for it through a callback alone."""
+
+    def _on_drain_thread(self) -> bool:
+        """Whether the caller is the thread that would have to resolve it."""
+        ...

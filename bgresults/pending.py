@@ -1,0 +1,204 @@
+""":class:`PendingResults`: task id → the futures that wait for it, and until when.
+
+Pure data: it does no I/O, calls nobody and resolves nothing. Futures are held weakly, so that dropping one ends its
+watch, and pinned while a callback is all that waits.
+
+The common case, the first future of an id, takes no lock: one ``dict.setdefault``. Everything that removes, and the
+rare second future of an id, goes through the leaf lock; so a future that joins an id is either seen by the thread that
+takes the id, or finds the id gone and starts it anew.
+
+Deadlines belong to the drain thread alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from bgresults.forking import leaf_lock
+from bgresults.futures import ResultFuture
+
+__all__ = ["FutureRef", "PendingResults", "reference"]
+
+# Compacting pays only when there is something to win.
+_SMALL_HEAP = 64
+
+
+class FutureRef(weakref.ref["ResultFuture"]):
+    """A weak reference that still knows, once its future is gone, which id it waited for."""
+
+    __slots__ = ("deadline", "task_id")
+
+    task_id: str
+    deadline: float | None
+
+
+def reference(
+    future: ResultFuture, dropped: Callable[[weakref.ref[ResultFuture]], object], deadline: float | None
+) -> FutureRef:
+    """Refer to ``future``; ``dropped`` is called with the reference when the future is gone.
+
+    A function, since a constructor in Python would be a third of the cost of a ``watch()``.
+    """
+    ref = FutureRef(future, dropped)
+    ref.task_id = future.task_id
+    ref.deadline = deadline
+    return ref
+
+
+class PendingResults:
+    """The registry of one session."""
+
+    def __init__(self) -> None:
+        # The lock of the process this session belongs to: a forked child makes a new session, and this one is dropped.
+        self._lock = leaf_lock()
+        self._entries: dict[str, FutureRef | list[FutureRef]] = {}
+        # Futures beyond the first of their id.
+        self._joined = 0
+        self._pinned: set[ResultFuture] = set()
+        # References whose future is gone. Their weakref callback only appends here: it may run in the garbage
+        # collector, in the middle of one of the methods below.
+        self.dropped: deque[FutureRef] = deque()
+        self._deadlines: list[tuple[float, int, str]] = []
+        self._sequence = itertools.count()
+
+    def __len__(self) -> int:
+        """How many futures are registered. Any thread; exact when nobody else is at work."""
+        return len(self._entries) + self._joined
+
+    def __contains__(self, task_id: str) -> bool:
+        """Whether an id is registered. Any thread."""
+        return task_id in self._entries
+
+    def ids(self) -> list[str]:
+        """The registered ids. Any thread."""
+        with self._lock:
+            return list(self._entries)
+
+    # -- any thread ------------------------------------------------------------------------------------------------
+
+    def add(self, ref: FutureRef) -> None:
+        """Register a future."""
+        entry = self._entries.setdefault(ref.task_id, ref)
+        if entry is ref:
+            return
+        with self._lock:
+            # Taken in the meantime? Then this one is the first again.
+            entry = self._entries.setdefault(ref.task_id, ref)
+            if entry is ref:
+                return
+            if isinstance(entry, list):
+                entry.append(ref)
+            else:
+                self._entries[ref.task_id] = [entry, ref]
+            self._joined += 1
+
+    def pin(self, future: ResultFuture) -> None:
+        """Hold ``future`` strongly until it leaves."""
+        self._pinned.add(future)
+
+    def discard(self, ref: FutureRef) -> bool:
+        """Take one future out; False if it has left already."""
+        with self._lock:
+            return self._discard(ref)
+
+    def forget(self, future: ResultFuture) -> bool:
+        """Take ``future`` out; False if it has left already."""
+        with self._lock:
+            for ref in self._refs(future.task_id):
+                if ref() is future:
+                    self._pinned.discard(future)
+                    return self._discard(ref)
+            return False
+
+    def purge(self) -> list[str]:
+        """Take out the futures that nobody refers to any more; return their ids, one for each future."""
+        purged = []
+        while self.dropped:
+            try:
+                ref = self.dropped.popleft()
+            except IndexError:
+                # Another thread is purging too.
+                break
+            if self.discard(ref):
+                purged.append(ref.task_id)
+        return purged
+
+    # -- drain thread ----------------------------------------------------------------------------------------------
+
+    def take(self, task_id: str) -> list[FutureRef]:
+        """Take an id out with all its futures; empty if nobody waits for it."""
+        with self._lock:
+            entry = self._entries.pop(task_id, None)
+            if entry is None:
+                return []
+            if isinstance(entry, list):
+                self._joined -= len(entry) - 1
+                return entry
+            return [entry]
+
+    def unpin(self, future: ResultFuture) -> None:
+        """Let go of a future that was taken, once it has ended."""
+        self._pinned.discard(future)
+
+    def futures(self, task_id: str) -> list[ResultFuture]:
+        """The living futures of an id, which stay registered."""
+        with self._lock:
+            found = [ref() for ref in self._refs(task_id)]
+        return [future for future in found if future is not None]
+
+    def schedule(self, ref: FutureRef) -> None:
+        """Remember the deadline of a registered future."""
+        if ref.deadline is not None:
+            heapq.heappush(self._deadlines, (ref.deadline, next(self._sequence), ref.task_id))
+            if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):
+                self._compact()
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline, on the clock of ``time.monotonic``; it may be that of a future that left."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def take_expired(self, now: float) -> list[FutureRef]:
+        """Take out the futures whose deadline has come."""
+        due: set[str] = set()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            due.add(heapq.heappop(self._deadlines)[2])
+        expired: list[FutureRef] = []
+        with self._lock:
+            for task_id in due:
+                late = [ref for ref in self._refs(task_id) if ref.deadline is not None and ref.deadline <= now]
+                expired.extend(ref for ref in late if self._discard(ref))
+        return expired
+
+    # -- inside, under the lock ------------------------------------------------------------------------------------
+
+    def _refs(self, task_id: str) -> Iterable[FutureRef]:
+        entry = self._entries.get(task_id)
+        if entry is None:
+            return ()
+        return list(entry) if isinstance(entry, list) else (entry,)
+
+    def _discard(self, ref: FutureRef) -> bool:
+        entry = self._entries.get(ref.task_id)
+        if entry is ref:
+            del self._entries[ref.task_id]
+            return True
+        if not isinstance(entry, list) or not any(other is ref for other in entry):
+            return False
+        remaining = [other for other in entry if other is not ref]
+        self._entries[ref.task_id] = remaining[0] if len(remaining) == 1 else remaining
+        self._joined -= 1
+        return True
+
+    def _compact(self) -> None:
+        """Build the heap anew from what is registered: at least half of it belongs to futures that left."""
+        alive: list[tuple[float, int, str]] = []
+        for entry in list(self._entries.values()):
+            for ref in entry if isinstance(entry, list) else (entry,):
+                if ref.deadline is not None:
+                    alive.append((ref.deadline, next(self._sequence), ref.task_id))
+        heapq.heapify(alive)
+        self._deadlines = alive

@@ -1,0 +1,59 @@
+"""Registering futures in a session, and taking them back when the session turns out to refuse them.
+
+The order is what makes it safe without a lock: *insert first, look second*. A session that ends, fails or fills up at
+the same moment either finds the futures in its registry, or is found out by the look.
+"""
+
+from __future__ import annotations
+
+from bgresults.errors import TooManyPendingError
+from bgresults.futures import ResultFuture
+from bgresults.pending import reference
+from bgresults.session import Command, ErrorFactory, Session
+
+__all__ = ["register", "take_back"]
+
+
+def register(
+    session: Session, futures: list[ResultFuture], deadline: float | None, max_pending: int, *, pinned: bool
+) -> ErrorFactory | None:
+    """Register new futures, all or none. Any thread; no I/O.
+
+    Args:
+        session: where they will be resolved.
+        futures: made a moment ago, and not handed out yet.
+        deadline: when they expire, on the clock of ``time.monotonic``; None for never.
+        max_pending: how many may be pending in the session.
+        pinned: whether the session keeps them alive.
+
+    Returns:
+        None; or why the session does not take any, in which case they are still registered.
+
+    Raises:
+        TooManyPendingError: there is no room; none is registered.
+    """
+    dropped = session.dropped
+    refs = [reference(future, dropped, deadline) for future in futures]
+    pending = session.pending
+    for ref in refs:
+        pending.add(ref)
+    if pinned:
+        for future in futures:
+            pending.pin(future)
+    session.commands.append((Command.WATCH, refs))
+    refusal = session.current_refusal()
+    if refusal is None and len(pending) > max_pending:
+        session.purge()
+        if len(pending) > max_pending:
+            take_back(session, futures)
+            raise TooManyPendingError(
+                f"{max_pending} futures may be pending at a time (max_pending), and {len(futures)} more were asked for"
+            )
+    return refusal
+
+
+def take_back(session: Session, futures: list[ResultFuture]) -> None:
+    """Undo a registration. Futures that the drain thread has taken meanwhile are left to it."""
+    undone = sum(session.pending.forget(future) for future in futures)
+    if undone:
+        session.tell(Command.UNDO, undone)

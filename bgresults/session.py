@@ -1,0 +1,178 @@
+""":class:`Session`: what the callers of a watcher share with its drain thread, in one process.
+
+A session belongs to one process and, once started, to one thread. Callers register futures and append commands; the
+thread takes them. The rule at every hand-over is *append first, wake second*, and *insert first, look at the refusal
+second*: whatever order two threads come in, either the thread sees the new future or the caller sees the refusal.
+
+A forked child abandons the session it inherited and makes a new one; so does a watcher whose thread died.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bgresults.consumers.base import BaseResultConsumer
+from bgresults.errors import ForkedError, WatcherError
+from bgresults.futures import ResultFuture
+from bgresults.options import RetryPolicy
+from bgresults.pending import FutureRef, PendingResults
+from bgresults.stats import Counters, WatcherStats
+from bgresults.wakeup import Wakeup
+
+__all__ = ["Command", "ErrorFactory", "Session", "SessionSettings", "State"]
+
+#: Makes an error. Futures never share an exception: each raise would grow the same traceback.
+ErrorFactory = Callable[[], WatcherError]
+
+
+class State(enum.Enum):
+    """Where the drain thread is."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    SYNCING = "syncing"
+    DRAINING = "draining"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Command(enum.Enum):
+    """What callers tell the drain thread, with what comes along."""
+
+    #: A list of references was registered: ask for their ids.
+    WATCH = enum.auto()
+    #: That many of the references told of were taken back by the call that had registered them.
+    UNDO = enum.auto()
+    #: The future of this id was cancelled or finished by its owner.
+    RELEASED = enum.auto()
+    #: The futures of these ids were dropped, and have been taken out already.
+    DROPPED = enum.auto()
+    #: A state stream was dropped: cancel its future.
+    ABANDONED = enum.auto()
+    #: Somebody would like to know whether a failed backend is mended.
+    PROBE = enum.auto()
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What does not change over the sessions of a watcher."""
+
+    name: str
+    address: str
+    logger: logging.Logger
+    make_consumer: Callable[..., BaseResultConsumer]
+    retry: RetryPolicy
+    on_disconnect: str
+
+
+class Session:
+    """See the module's text. Attributes are written by the drain thread unless their comment says otherwise."""
+
+    def __init__(self, settings: SessionSettings, owner: Any) -> None:
+        self.settings = settings
+        self.logger = settings.logger
+        self.pid = os.getpid()
+        self.pending = PendingResults()
+        self.counters = Counters()
+        # Appended to by any thread, taken by the drain thread.
+        self.commands: deque[tuple[Command, Any]] = deque()
+        self.state = State.IDLE
+        self.consumer: BaseResultConsumer | None = None
+        #: Why new watches fail at once; None while they are welcome.
+        self.refusal: ErrorFactory | None = None
+        #: Why this session is over. Set once, by the closing thread, by a forked child, or by the thread as it dies.
+        self.ended: ErrorFactory | None = None
+        #: Set while there is something to learn from `state`: connected, failed or over.
+        self.ready = threading.Event()
+        # Set by the starting thread, under `starting`.
+        self.thread: threading.Thread | None = None
+        self.thread_ident: int | None = None
+        self.wakeup: Wakeup | None = None
+        # Re-entrant: a signal handler may call watch() in the middle of the start.
+        self.starting = threading.RLock()
+        # The thread must not keep its watcher alive, and must end with it.
+        self.owner = weakref.ref(owner, self._owner_is_gone)
+
+    # -- any thread --------------------------------------------------------------------------------------------------
+
+    def tell(self, command: Command, payload: Any = None) -> None:
+        """Append a command and wake the drain thread."""
+        self.commands.append((command, payload))
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the drain thread look around."""
+        wakeup = self.wakeup
+        if wakeup is not None:
+            wakeup.wake()
+
+    def dropped(self, ref: weakref.ref[ResultFuture]) -> None:
+        """A future is gone. May run in the garbage collector, inside any lock, or in a forked child: see pid."""
+        if self.pid == os.getpid():
+            assert isinstance(ref, FutureRef)
+            self.pending.dropped.append(ref)
+            self.wake()
+
+    def started_or_ended(self) -> bool:
+        """Whether there is nothing to start: a thread was started, or the session is over."""
+        return self.thread is not None or self.ended is not None
+
+    def purge(self) -> None:
+        """Make room: take out the dropped futures now instead of in the next turn."""
+        purged = self.pending.purge()
+        if purged:
+            self.tell(Command.DROPPED, purged)
+
+    def end(self, why: ErrorFactory) -> None:
+        """Have the drain thread finish; futures that are pending then, or come later, get ``why()``."""
+        if self.ended is None:
+            self.ended = why
+        self.wake()
+
+    def current_refusal(self) -> ErrorFactory | None:
+        """Why a future that has just been registered must not stay so."""
+        return self.ended or self.refusal
+
+    def on_drain_thread(self) -> bool:
+        """Whether the caller runs on this session's drain thread."""
+        return self.thread_ident == threading.get_ident()
+
+    def stats(self) -> WatcherStats:
+        """A snapshot."""
+        consumer, thread = self.consumer, self.thread
+        return self.counters.snapshot(
+            pending=len(self.pending),
+            subscribed=0 if consumer is None else consumer.subscribed,
+            connected=self.state in (State.SYNCING, State.DRAINING),
+            state=self.state.value,
+            thread_alive=thread is not None and thread.is_alive(),
+        )
+
+    def _owner_is_gone(self, _owner: weakref.ref[Any]) -> None:
+        if self.pid == os.getpid():
+            self.wake()
+
+    # -- the forked child --------------------------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """In a forked child: this session is the parent's. Close the inherited descriptors, send nothing."""
+        self.ended = _forked
+        self.thread_ident = None
+        if self.consumer is not None:
+            self.consumer.on_after_fork()
+        if self.wakeup is not None:
+            self.wakeup.close()
+
+
+def _forked() -> ForkedError:
+    return ForkedError("this process was forked while the call was under way; call again")

@@ -1,0 +1,68 @@
+""":class:`SessionHolder`: the part of a watcher that knows which session is the right one, and owns its futures."""
+
+from __future__ import annotations
+
+import os
+
+from bgresults import forking
+from bgresults.errors import WatcherClosedError
+from bgresults.futures import ResultFuture
+from bgresults.session import Command, Session, SessionSettings, State
+
+__all__ = ["SessionHolder", "closed_error"]
+
+
+class SessionHolder:
+    """Holds one session for each process it finds itself in: a new one after a fork, and after its thread died."""
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._settings = settings
+        self._session = Session(settings, self)
+        forking.register(self)
+
+    def _session_here(self) -> Session:
+        """The session of this process. A C-level fork runs no hook, so every entry looks."""
+        session = self._session
+        if session.pid != os.getpid():
+            forking.generation()
+            session = self._session
+        return session
+
+    def _replace(self, session: Session) -> None:
+        fresh = Session(self._settings, self)
+        with forking.leaf_lock():
+            if self._session is session:
+                self._session = fresh
+
+    def _after_fork_in_child(self) -> None:
+        inherited = self._session
+        self._session = Session(self._settings, self)
+        if inherited.ended is closed_error:
+            self._session.ended = closed_error
+            self._session.state = State.CLOSED
+        inherited.abandon()
+
+    # -- FutureOwner -------------------------------------------------------------------------------------------------
+
+    def _forget(self, future: ResultFuture) -> None:
+        self._session.pending.forget(future)
+
+    def _released(self, future: ResultFuture) -> None:
+        self._session.tell(Command.RELEASED, future.task_id)
+
+    def _pin(self, future: ResultFuture) -> None:
+        self._session.pending.pin(future)
+
+    def _on_drain_thread(self) -> bool:
+        return self._session.on_drain_thread()
+
+    def _abandoned(self, future: ResultFuture) -> None:
+        """A state stream was dropped. Possibly in the garbage collector: no lock, no cancelling here."""
+        session = self._session
+        if session.pid == os.getpid():
+            session.tell(Command.ABANDONED, future)
+
+
+def closed_error() -> WatcherClosedError:
+    """What futures of a closed watcher end with."""
+    return WatcherClosedError("the watcher was closed")

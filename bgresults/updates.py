@@ -1,0 +1,83 @@
+""":class:`StateStream`: the states of one task as an iterator."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bgresults.errors import WouldDeadlockError
+from bgresults.futures import ResultFuture, UpdateCallback
+from bgresults.meta import READY_STATES, TaskMeta
+
+__all__ = ["StateStream"]
+
+_END = object()
+
+
+class StateStream(Iterator[TaskMeta]):
+    """Yields the states of a task as they come and ends after the final one.
+
+    One thread iterates. The watch began when the stream was made, so no state is missed before the first ``next()``.
+    Closing or dropping the stream ends the watch.
+    """
+
+    def __init__(
+        self,
+        watch: Callable[[UpdateCallback], ResultFuture],
+        timeout: float | None,
+        on_drain_thread: Callable[[], bool],
+        release: Callable[[ResultFuture], None],
+    ) -> None:
+        self._timeout = timeout
+        self._on_drain_thread = on_drain_thread
+        self._release = release
+        self._ended = False
+        # The callbacks know the queue and not the stream: a pinned future must not keep the stream alive, or dropping
+        # the stream would end nothing.
+        states: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._states = states
+        self._future = watch(states.put)
+        self._future.add_done_callback(lambda _future: states.put(_END))
+
+    def __iter__(self) -> StateStream:
+        return self
+
+    def __next__(self) -> TaskMeta:
+        """Wait for the next state.
+
+        Raises:
+            StopIteration: the final state was yielded before, or the stream was closed.
+            TimeoutError: no state came for ``timeout`` seconds; the stream can be asked again.
+            WatcherError: waiting itself went wrong.
+        """
+        if self._ended:
+            raise StopIteration
+        if self._on_drain_thread():
+            raise WouldDeadlockError("updates() asked for in a callback: only this very thread can deliver them")
+        try:
+            item = self._states.get(timeout=self._timeout)
+        except queue.Empty:
+            raise TimeoutError(
+                f"no state of task {self._future.task_id!r} came for {self._timeout:g} s"  # None cannot time out
+            ) from None
+        if item is not _END:
+            state: TaskMeta = item
+            return state
+        self._ended = True
+        if not self._future.cancelled():
+            error = self._future.exception(timeout=0)
+            # What the task raised was yielded already, as the result of its final state.
+            if error is not None and self._future.status not in READY_STATES:
+                raise error
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stop watching. Idempotent."""
+        self._ended = True
+        self._future.cancel()
+
+    def __del__(self) -> None:
+        # May run in the garbage collector, inside any lock: leave the cancelling to the drain thread.
+        if not self._ended and hasattr(self, "_future"):
+            self._release(self._future)

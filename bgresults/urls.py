@@ -1,0 +1,231 @@
+"""URL of a result backend → its parts, and a text of it that may be logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from bgresults.options import RedisOptions, check_seconds
+
+__all__ = ["REDIS_SCHEMES", "RedisAddress", "parse_redis_url", "redacted", "scheme_of"]
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "socket", "redis+socket")
+_SOCKET_SCHEMES = ("unix", "socket", "redis+socket")
+
+# Names that redis-py or Celery accept in a URL, and that mean nothing to two connections of our own. They are let
+# through, so that one URL can serve the application and this library.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "client_name",
+        "decode_responses",
+        "encoding",
+        "encoding_errors",
+        "max_connections",
+        "protocol",
+        "retry_on_error",
+        "retry_on_timeout",
+        "socket_read_size",
+        "timeout",
+    }
+)
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off", "f", "n"})
+_CERT_REQUIREMENTS = {"cert_required": "required", "cert_optional": "optional", "cert_none": "none"}
+
+
+@dataclass(frozen=True)
+class RedisAddress:
+    """Where a Redis server is and how to speak to it: what a URL and :class:`RedisOptions` say together.
+
+    Attributes:
+        host, port: for TCP; ``path`` is None then.
+        path: the socket file, for a Unix socket.
+        database: number of the database of the stored results. Channels do not belong to one.
+        tls: whether the connection is encrypted.
+        connect_timeout: seconds from the URL's query, or None.
+        options: user and password of the URL included.
+        text: the URL without its password, for logs and error messages.
+    """
+
+    text: str
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    database: int = 0
+    tls: bool = False
+    connect_timeout: float | None = None
+    options: RedisOptions = field(default=RedisOptions(), repr=False)
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of ``url`` in lower case.
+
+    Raises:
+        TypeError: it is no str.
+        ValueError: it has no scheme.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str such as 'redis://localhost:6379/0', not {type(url).__name__}")
+    scheme, separator, _ = url.partition("://")
+    if not separator or not scheme:
+        # The text may be a bare password or a host with one: it is not shown.
+        raise ValueError("url must look like 'redis://localhost:6379/0'; there is no '://' in it")
+    return scheme.lower()
+
+
+def redacted(url: str) -> str:
+    """Return ``url`` with its password, and passwords in its query, as ``***``."""
+    parts = urlsplit(url)
+    userinfo, at, address = parts.netloc.rpartition("@")
+    if at and ":" in userinfo:
+        userinfo = userinfo.partition(":")[0] + ":***"
+    query = "&".join(
+        f"{name}={'***' if 'password' in name.lower() else value}"
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+    )
+    return f"{parts.scheme}://{userinfo}{at}{address}{parts.path}{'?' + query if query else ''}"
+
+
+def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
+    """Return what ``url`` and ``options`` say together; an option that is set wins over the URL.
+
+    Raises:
+        ValueError: a part of the URL makes no sense; the text names it and what is allowed, and shows no password.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        # urlsplit's own text quotes the part it dislikes, which may hold the password of a URL that was cut wrongly.
+        raise ValueError("url is malformed: host and port must look like 'localhost:6379' or '[::1]:6379'") from error
+    scheme = parts.scheme.lower()
+    text = redacted(url)
+    settings = _Query(parts, text)
+    path: str | None = None
+    if scheme in _SOCKET_SCHEMES:
+        path = unquote(parts.path)
+        if host:
+            raise ValueError(f"url {text!r}: a Unix socket takes a path and no host, such as 'unix:///run/redis.sock'")
+        if not path.strip("/"):
+            raise ValueError(f"url {text!r} has no path; write it such as 'unix:///run/redis.sock'")
+        in_path = None
+    else:
+        in_path = unquote(parts.path).strip("/") or None
+    database = settings.database(in_path)
+    connect_timeout = settings.connect_timeout()
+    found = settings.redis_options(parts)
+    settings.finish()
+    try:
+        merged = _merge(found, options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"url {text!r}: {error}") from error
+    return RedisAddress(
+        text=text,
+        host=unquote(host) if host else "localhost",
+        port=6379 if port is None else port,
+        path=path,
+        database=database,
+        tls=scheme == "rediss",
+        connect_timeout=connect_timeout,
+        options=merged,
+    )
+
+
+def _merge(found: dict[str, object], options: RedisOptions) -> RedisOptions:
+    """Fill the options that are None from the URL."""
+    if options.credential_provider is not None:
+        found.pop("username", None)
+        found.pop("password", None)
+    given = {item.name for item in fields(options) if getattr(options, item.name) is not None}
+    return replace(options, **{name: value for name, value in found.items() if name not in given})  # type: ignore[arg-type]
+
+
+def _number(text: str) -> float:
+    return float(text)
+
+
+def _word(text: str) -> str:
+    return text
+
+
+def _flag(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise ValueError("use true or false")
+
+
+def _certificate_requirement(text: str) -> str:
+    return _CERT_REQUIREMENTS.get(text.lower(), text.lower())
+
+
+# Option in the query → (field of RedisOptions, how its text is read); redis-py's and Celery's names where there are.
+_OPTIONS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "username": ("username", _word),
+    "password": ("password", _word),
+    "ssl_cert_reqs": ("ssl_cert_reqs", _certificate_requirement),
+    "ssl_ca_certs": ("ssl_ca_certs", _word),
+    "ssl_certfile": ("ssl_certfile", _word),
+    "ssl_keyfile": ("ssl_keyfile", _word),
+    "ssl_password": ("ssl_password", _word),
+    "ssl_check_hostname": ("ssl_check_hostname", _flag),
+    "socket_keepalive": ("socket_keepalive", _flag),
+    "health_check_interval": ("health_check_interval", _number),
+    "socket_timeout": ("read_timeout", _number),
+    "read_timeout": ("read_timeout", _number),
+}
+
+
+class _Query:
+    """The settings in the query of one URL. Each must be known, or what the user meant would be lost in silence."""
+
+    def __init__(self, parts: SplitResult, text: str) -> None:
+        self._text = text
+        self._values = dict(parse_qsl(parts.query, keep_blank_values=True))
+
+    def connect_timeout(self) -> float | None:
+        given = [self._values.pop(name, None) for name in ("connect_timeout", "socket_connect_timeout")]
+        value = given[0] or given[1]
+        if value is None:
+            return None
+        try:
+            seconds = float(value)
+            check_seconds("connect_timeout", seconds)
+        except ValueError as error:
+            raise ValueError(
+                f"url {self._text!r}: connect_timeout must be a number of seconds above 0, not {value!r}"
+            ) from error
+        return seconds
+
+    def database(self, in_path: str | None) -> int:
+        """The number of the database: ``db`` (or Celery's ``virtual_host``) in the query, else the path."""
+        given = self._values.pop("db", None) or self._values.pop("virtual_host", None) or in_path or "0"
+        if not given.strip("/").isdecimal():
+            raise ValueError(f"url {self._text!r}: the database must be a number such as 0, not {given!r}")
+        return int(given.strip("/"))
+
+    def redis_options(self, parts: SplitResult) -> dict[str, object]:
+        found: dict[str, object] = {}
+        if parts.username:
+            found["username"] = unquote(parts.username)
+        if parts.password:
+            found["password"] = unquote(parts.password)
+        for name, (option, convert) in _OPTIONS.items():
+            if name not in self._values:
+                continue
+            value = self._values.pop(name)
+            try:
+                found[option] = convert(value)
+            except ValueError as error:
+                shown = "***" if "password" in name else repr(value)
+                raise ValueError(f"url {self._text!r}: {name}={shown} cannot be read: {error}") from error
+        return found
+
+    def finish(self) -> None:
+        unknown = sorted(set(self._values) - _WITHOUT_EFFECT)
+        if unknown:
+            known = ", ".join(sorted({*_OPTIONS, "connect_timeout", "db", "socket_connect_timeout", "virtual_host"}))
+            raise ValueError(f"url {self._text!r} has unknown settings: {', '.join(unknown)}; known ones are {known}")

@@ -1,0 +1,81 @@
+"""The socket pair that wakes the drain thread out of its ``select``.
+
+Guarantees:
+
+* Append first, wake second: whatever a thread put where the drain thread looks *before* it called :meth:`Wakeup.wake`
+  is seen by the drain thread after its next :meth:`Wakeup.clear`.
+* Any number of wakes between two clears cost one byte on the socket, so a burst of calls is one system call.
+* ``wake`` never blocks, never raises, takes no lock, and may run in the garbage collector or in a signal handler.
+* In a forked child ``wake`` does nothing: a byte written there would wake the *parent*.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import socket
+
+__all__ = ["Wakeup"]
+
+
+class Wakeup:
+    """One drain thread sleeps on it, any thread wakes it."""
+
+    __slots__ = ("_pid", "_raised", "_receiver", "_sender")
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        # True while a byte is on its way. A wake that finds it True relies on that byte. The race with `clear` is
+        # decided by the order there: the flag falls before the drain thread looks at its commands.
+        self._raised = False
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable on a wake; -1 once closed."""
+        return self._receiver.fileno()
+
+    def wake(self) -> None:
+        """Make the drain thread return from its ``select`` now, or not enter the next one. Any thread."""
+        if self._raised or self._pid != os.getpid():
+            return
+        try:
+            self._raised = True
+            self._sender.send(b"\0")
+        except OSError:
+            # Full: a byte is there already. Closed: nobody sleeps any more.
+            return
+        except BaseException:
+            # A signal handler raised. Later wakes must not rely on a byte that was perhaps never sent.
+            self._raised = False
+            raise
+
+    def clear(self) -> None:
+        """Take the wake-up bytes away, once the descriptor is readable and before looking for what it was woken for.
+
+        Drain thread only.
+        """
+        try:
+            while len(self._receiver.recv(64)) == 64:
+                pass
+        except BlockingIOError:
+            # Nothing there after all; the flag must fall all the same.
+            pass
+        self._raised = False
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until a wake, or for ``timeout`` seconds; True if woken. Drain thread only, without a connection."""
+        timeout = max(0.0, timeout)
+        if not hasattr(select, "poll"):
+            return bool(select.select([self._receiver], [], [], timeout)[0])
+        # poll, because select refuses descriptors above 1023 and epoll costs one of its own.
+        poller = select.poll()
+        poller.register(self._receiver, select.POLLIN)
+        return bool(poller.poll(math.ceil(timeout * 1000)))
+
+    def close(self) -> None:
+        """Close both ends as descriptors. In a forked child this leaves the parent's pair as it is."""
+        self._receiver.close()
+        self._sender.close()

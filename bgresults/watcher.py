@@ -1,0 +1,309 @@
+""":class:`ResultWatcher`: what users hold. No I/O ever happens in the thread that calls it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Literal
+
+from bgresults.consumers import consumer_for
+from bgresults.dispatcher import Dispatcher
+from bgresults.drain_thread import ensure_running
+from bgresults.errors import (
+    BackendUnavailableError,
+    ForkedError,
+    WatcherClosedError,
+    WouldDeadlockError,
+)
+from bgresults.futures import ResultFuture, UpdateCallback
+from bgresults.options import RedisOptions, RetryPolicy, check_choice, check_seconds
+from bgresults.registration import register, take_back
+from bgresults.session import Command, ErrorFactory, Session, SessionSettings, State
+from bgresults.session_holder import SessionHolder, closed_error
+from bgresults.stats import WatcherStats
+from bgresults.task_ids import task_id_of, task_ids_of
+from bgresults.updates import StateStream
+from bgresults.urls import redacted
+
+__all__ = ["ResultWatcher"]
+
+
+class _Default:
+    """The type of the one value that stands for "as the watcher was told to"."""
+
+    def __repr__(self) -> str:
+        return "<default_lifetime>"
+
+
+_DEFAULT: Final = _Default()
+
+
+class ResultWatcher(SessionHolder):
+    """Watches tasks: turns their ids into futures.
+
+    Making one is free: no connection, no thread. The first ``watch()`` starts one daemon thread, which owns the
+    connections and resolves the futures. All methods may be called from any thread, and from a forked child, where the
+    watcher starts anew.
+
+    Args:
+        url: where the workers store the results: ``redis://``, ``rediss://`` or ``unix://`` (Celery's ``socket://``).
+        key_prefix: the ``global_keyprefix`` of the workers, if they have one.
+        serializer: the ``result_serializer`` of the workers.
+        accept: serializers that may be decoded; None means ``[serializer]``. Pickle executes what a message says.
+        default_lifetime: seconds after which a future that is still pending ends with ``WatchExpiredError``; None for
+            never. The default is the time Celery keeps results. It exists so that a callback on a task that never ends
+            does not leak.
+        max_pending: how many futures may be pending before ``watch()`` raises ``TooManyPendingError``.
+        on_disconnect: ``"wait"`` keeps futures pending through an outage; ``"fail"`` ends them, and those that come
+            before it is over, with ``BackendUnavailableError``.
+        retry: how to reconnect.
+        connect_timeout: seconds that one attempt to connect may take.
+        redis: how to speak to a Redis server, beyond what the URL says.
+        name: appears in the thread's name and in log lines.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense; the text names it and what is allowed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key_prefix: str = "",
+        serializer: str = "json",
+        accept: Iterable[str] | None = None,
+        default_lifetime: float | None = 86400.0,
+        max_pending: int = 100_000,
+        on_disconnect: Literal["wait", "fail"] = "wait",
+        retry: RetryPolicy = RetryPolicy(),
+        connect_timeout: float = 2.0,
+        redis: RedisOptions = RedisOptions(),
+        name: str | None = None,
+    ) -> None:
+        check_seconds("default_lifetime", default_lifetime, optional=True)
+        if isinstance(max_pending, bool) or not isinstance(max_pending, int):
+            raise TypeError(f"max_pending must be an int above 0, not {type(max_pending).__name__}")
+        if max_pending < 1:
+            raise ValueError(f"max_pending must be an int above 0, not {max_pending}")
+        check_choice("on_disconnect", on_disconnect, ("wait", "fail"))
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a str or None, not {type(name).__name__}")
+        for argument, value, kind in (("retry", retry, RetryPolicy), ("redis", redis, RedisOptions)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{argument} must be a {kind.__name__}, not {type(value).__name__}")
+        make_consumer = functools.partial(
+            consumer_for,
+            url,
+            key_prefix=key_prefix,
+            serializer=serializer,
+            accept=accept if accept is None or isinstance(accept, (str, bytes)) else list(accept),
+            connect_timeout=connect_timeout,
+            options=redis,
+        )
+        # Made and thrown away: it checks everything that only the backend's own consumer knows.
+        make_consumer()
+        self._default_lifetime = default_lifetime
+        self._max_pending = max_pending
+        super().__init__(
+            SessionSettings(
+                name=name or "redis",
+                address=redacted(url),
+                logger=logging.getLogger("bgresults.redis"),
+                make_consumer=make_consumer,
+                retry=retry,
+                on_disconnect=on_disconnect,
+            )
+        )
+
+    # -- watching ----------------------------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        task_id: Any,
+        *,
+        lifetime: float | _Default | None = _DEFAULT,
+        on_update: UpdateCallback | None = None,
+    ) -> ResultFuture:
+        """Return a future of the result of one task. Takes microseconds and never touches the network.
+
+        Every call returns a future of its own, also for the same id.
+
+        Args:
+            task_id: a non-empty str, a ``uuid.UUID`` or an ``AsyncResult``.
+            lifetime: seconds until the future ends with ``WatchExpiredError``, whoever waits for it; None for never.
+            on_update: called as ``on_update(meta)`` on the drain thread for the states that are seen, the final one
+                last and before the future ends. States before it may be missed. It must be quick.
+
+        Raises:
+            TypeError, ValueError: an argument makes no sense.
+            TooManyPendingError: ``max_pending`` futures are pending.
+            WatcherClosedError: the watcher is closed.
+        """
+        key = task_id_of(task_id)
+        return self._watch([key], self._deadline(lifetime), on_update)[0]
+
+    def watch_many(
+        self,
+        task_ids: Iterable[Any],
+        *,
+        lifetime: float | _Default | None = _DEFAULT,
+        on_update: UpdateCallback | None = None,
+    ) -> list[ResultFuture]:
+        """Return a future for each id, in order; cheaper than as many calls of :meth:`watch`.
+
+        All or nothing: if it raises, no id is watched. Arguments and errors are those of :meth:`watch`.
+        """
+        keys = task_ids_of(task_ids)
+        return self._watch(keys, self._deadline(lifetime), on_update) if keys else []
+
+    def updates(self, task_id: Any, *, timeout: float | None = None) -> StateStream:
+        """Iterate over the states of a task as they come; ends with the final one. The watch begins with this call.
+
+        Args:
+            task_id: as for :meth:`watch`.
+            timeout: seconds to wait for each next state before ``TimeoutError`` is raised; None for no limit.
+
+        Raises:
+            As :meth:`watch`. See :class:`~bgresults.updates.StateStream` for what iterating raises.
+        """
+        check_seconds("timeout", timeout, optional=True)
+        return StateStream(
+            lambda on_update: self.watch(task_id, on_update=on_update), timeout, self._on_drain_thread, self._abandoned
+        )
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Start the thread if need be and wait until it is connected; False if ``timeout`` seconds were not enough.
+
+        Raises:
+            BackendUnavailableError: the backend refuses for good, or was given up on.
+            WatcherClosedError: the watcher is closed.
+            WouldDeadlockError: called on the drain thread while not connected.
+        """
+        session = self._session_here()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if session.ended is None:
+            ensure_running(session)
+        if session.state is State.FAILED:
+            session.tell(Command.PROBE)
+        while True:
+            if session.ended is not None:
+                raise session.ended()
+            if session.state is State.DRAINING:
+                return True
+            if session.state is State.FAILED and session.refusal is not None:
+                raise session.refusal()
+            if session.on_drain_thread():
+                raise WouldDeadlockError("wait_ready() in a callback: only this very thread can connect")
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                return False
+            session.ready.wait(remaining)
+
+    def stats(self) -> WatcherStats:
+        """Return a snapshot of the counters of this process."""
+        return self._session_here().stats()
+
+    @property
+    def pending(self) -> int:
+        """How many futures wait now. A future leaves before it is finished; a dropped one a moment after."""
+        return len(self._session_here().pending)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self.stats().connected
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        ended = self._session_here().ended
+        return ended is closed_error
+
+    @property
+    def reply_to(self) -> str | None:
+        """The reply queue of this process; None for a backend that needs none, such as Redis."""
+        return None
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Close the connections, end the thread and every pending future with ``WatcherClosedError``.
+
+        Idempotent, from any thread. Waits at most ``timeout`` seconds for the thread; one that is held up, by a
+        callback or in a connect attempt, does the rest when it comes back.
+        """
+        session = self._session_here()
+        session.end(closed_error)
+        with session.starting:
+            thread = session.thread
+        if thread is None:
+            # Nobody will take what is pending: this is its owner now.
+            Dispatcher(session).fail_all(closed_error)
+            session.state = State.CLOSED
+            session.ready.set()
+        elif not session.on_drain_thread():
+            thread.join(timeout)
+
+    def __enter__(self) -> ResultWatcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        session = self._session_here()
+        return (
+            f"<{type(self).__name__} {self._settings.address} name={self._settings.name!r} "
+            f"state={session.state.value} pending={len(session.pending)}>"
+        )
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _deadline(self, lifetime: float | _Default | None) -> float | None:
+        if isinstance(lifetime, _Default):
+            seconds = self._default_lifetime
+        else:
+            check_seconds("lifetime", lifetime, optional=True)
+            seconds = lifetime
+        return None if seconds is None else time.monotonic() + seconds
+
+    def _watch(self, keys: list[str], deadline: float | None, on_update: UpdateCallback | None) -> list[ResultFuture]:
+        if on_update is not None and not callable(on_update):
+            raise TypeError(f"on_update must be callable or None, not {type(on_update).__name__}")
+        while True:
+            session = self._session_here()
+            futures = [ResultFuture(key, self, on_update) for key in keys]
+            refusal = register(session, futures, deadline, self._max_pending, pinned=on_update is not None)
+            if refusal is None and session.thread is None:
+                refusal = self._start(session)
+            if refusal is None:
+                session.wake()
+                return futures
+            take_back(session, futures)
+            error = refusal()
+            if isinstance(error, ForkedError):
+                # This very call was forked, or the process was: once more, in the session of the child.
+                continue
+            if isinstance(error, WatcherClosedError):
+                raise error
+            for future in futures:
+                future._settle(None, refusal())
+            if session.ended is not None:
+                # The thread died. This call says so; the next one finds a session that works.
+                self._replace(session)
+            else:
+                session.tell(Command.PROBE)
+            return futures
+
+    def _start(self, session: Session) -> ErrorFactory | None:
+        try:
+            ensure_running(session)
+        except BackendUnavailableError as error:
+            text = str(error)
+            return lambda: BackendUnavailableError(text)
+        return session.current_refusal()

@@ -1,0 +1,55 @@
+"""Forked children that a test can judge by their exit code."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+__all__ = ["c_fork", "c_fork_with_child_hook", "run_in_child"]
+
+_CHILD_SECONDS = 20
+
+
+def c_fork() -> int:
+    """A fork that no Python hook hears of, as uWSGI makes it."""
+    pid: int = ctypes.PyDLL(None).fork()
+    return pid
+
+
+def c_fork_with_child_hook() -> int:
+    """What uWSGI makes with ``py-call-osafterfork``: the child's hooks run, ``before`` never did."""
+    pid = c_fork()
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return pid
+
+
+def run_in_child(function: Callable[[], object], *, fork: Callable[[], int] = os.fork) -> int:
+    """Fork, run ``function`` in the child and return the child's exit code.
+
+    0: it returned. 1: it raised; the traceback is on stderr. Negative: a signal ended it; -SIGALRM means that it hung.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = fork()
+    if pid == 0:
+        code = 1
+        try:
+            # The default action ends the child even if no Python code can run in it any more.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(_CHILD_SECONDS)
+            # Not dump_traceback_later(): it would wait for the watchdog thread of the parent's.
+            faulthandler.register(signal.SIGALRM, file=sys.__stderr__ or 2, chain=True)
+            function()
+            code = 0
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
