@@ -47,7 +47,7 @@ _KOMBU_JSON: Final = _kombu_json_decoder()
 # A typed value is an object with the key `__type__`. JSON may spell each of its letters as an escape (`_` is \u005f,
 # `t` is \u0074 …), all of which start with \u005, \u006 or \u007. Escaped accents (\u00e9) are none of these.
 _TYPE_KEY: Final = b"__type__"
-_LOW_ESCAPE: Final = b"\\u00"
+_BACKSLASH: Final = b"\\"
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[567]")
 
 _FROM_RAW: Final[Any] = object()
@@ -240,7 +240,8 @@ def _installed() -> str:
 
 
 def _may_be_typed(payload: bytes) -> bool:
-    return _TYPE_KEY in payload or (_LOW_ESCAPE in payload and _ESCAPED_LETTER.search(payload) is not None)
+    # The search for one byte is ten times as fast as that for several, and finds nothing in most results.
+    return _TYPE_KEY in payload or (_BACKSLASH in payload and _ESCAPED_LETTER.search(payload) is not None)
 
 
 def _uncompressed(payload: object, compression: str | None) -> bytes:

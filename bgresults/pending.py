@@ -16,7 +16,7 @@ import heapq
 import itertools
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
@@ -55,8 +55,9 @@ class PendingResults:
     def __init__(self) -> None:
         # The lock of the process this session belongs to: a forked child makes a new session, and this one is dropped.
         self._lock = leaf_lock()
-        self._entries: dict[str, FutureRef | list[FutureRef]] = {}
-        # Futures beyond the first of their id.
+        self._first: dict[str, FutureRef] = {}
+        # The other futures of the same ids, and how many there are.
+        self._others: dict[str, list[FutureRef]] = {}
         self._joined = 0
         self._pinned: set[ResultFuture] = set()
         # References whose future is gone. Their weakref callback only appends here: it may run in the garbage
@@ -67,34 +68,29 @@ class PendingResults:
 
     def __len__(self) -> int:
         """How many futures are registered. Any thread; exact when nobody else is at work."""
-        return len(self._entries) + self._joined
+        return len(self._first) + self._joined
 
     def __contains__(self, task_id: str) -> bool:
         """Whether an id is registered. Any thread."""
-        return task_id in self._entries
+        return task_id in self._first
 
     def ids(self) -> list[str]:
         """The registered ids. Any thread."""
         with self._lock:
-            return list(self._entries)
+            return list(self._first)
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
     def add(self, ref: FutureRef) -> None:
         """Register a future."""
-        entry = self._entries.setdefault(ref.task_id, ref)
-        if entry is ref:
+        if self._first.setdefault(ref.task_id, ref) is ref:
             return
         with self._lock:
             # Taken in the meantime? Then this one is the first again.
-            entry = self._entries.setdefault(ref.task_id, ref)
-            if entry is ref:
-                return
-            if isinstance(entry, list):
-                entry.append(ref)
-            else:
-                self._entries[ref.task_id] = [entry, ref]
-            self._joined += 1
+            if self._first.setdefault(ref.task_id, ref) is not ref:
+                # Steps that a signal handler may come between, and do the same: none undoes another's.
+                self._others.setdefault(ref.task_id, []).append(ref)
+                self._joined += 1
 
     def pin(self, future: ResultFuture) -> None:
         """Hold ``future`` strongly until it leaves."""
@@ -132,13 +128,14 @@ class PendingResults:
     def take(self, task_id: str) -> list[FutureRef]:
         """Take an id out with all its futures; empty if nobody waits for it."""
         with self._lock:
-            entry = self._entries.pop(task_id, None)
-            if entry is None:
+            first = self._first.pop(task_id, None)
+            if first is None:
                 return []
-            if isinstance(entry, list):
-                self._joined -= len(entry) - 1
-                return entry
-            return [entry]
+            others = self._others.pop(task_id, None)
+            if others is None:
+                return [first]
+            self._joined -= len(others)
+            return [first, *others]
 
     def unpin(self, future: ResultFuture) -> None:
         """Let go of a future that was taken, once it has ended."""
@@ -175,30 +172,29 @@ class PendingResults:
 
     # -- inside, under the lock ------------------------------------------------------------------------------------
 
-    def _refs(self, task_id: str) -> Iterable[FutureRef]:
-        entry = self._entries.get(task_id)
-        if entry is None:
-            return ()
-        return list(entry) if isinstance(entry, list) else (entry,)
+    def _refs(self, task_id: str) -> list[FutureRef]:
+        first = self._first.get(task_id)
+        return [] if first is None else [first, *self._others.get(task_id, ())]
 
     def _discard(self, ref: FutureRef) -> bool:
-        entry = self._entries.get(ref.task_id)
-        if entry is ref:
-            del self._entries[ref.task_id]
-            return True
-        if not isinstance(entry, list) or not any(other is ref for other in entry):
+        # Identity throughout: weak references are equal when their futures are.
+        remaining = self._refs(ref.task_id)
+        kept = [other for other in remaining if other is not ref]
+        if len(kept) == len(remaining):
             return False
-        remaining = [other for other in entry if other is not ref]
-        self._entries[ref.task_id] = remaining[0] if len(remaining) == 1 else remaining
+        if not kept:
+            del self._first[ref.task_id]
+            return True
+        self._first[ref.task_id] = kept[0]
+        self._others[ref.task_id] = kept[1:]
+        if not kept[1:]:
+            del self._others[ref.task_id]
         self._joined -= 1
         return True
 
     def _compact(self) -> None:
         """Build the heap anew from what is registered: at least half of it belongs to futures that left."""
-        alive: list[tuple[float, int, str]] = []
-        for entry in list(self._entries.values()):
-            for ref in entry if isinstance(entry, list) else (entry,):
-                if ref.deadline is not None:
-                    alive.append((ref.deadline, next(self._sequence), ref.task_id))
+        registered = [*list(self._first.values()), *itertools.chain.from_iterable(list(self._others.values()))]
+        alive = [(ref.deadline, next(self._sequence), ref.task_id) for ref in registered if ref.deadline is not None]
         heapq.heapify(alive)
         self._deadlines = alive

@@ -11,10 +11,10 @@ Guarantees:
 
 from __future__ import annotations
 
-import math
 import os
-import select
 import socket
+
+from bgresults.polling import wait_readable
 
 __all__ = ["Wakeup"]
 
@@ -67,13 +67,7 @@ class Wakeup:
 
     def wait(self, timeout: float) -> bool:
         """Sleep until a wake, or for ``timeout`` seconds; True if woken. Drain thread only, without a connection."""
-        timeout = max(0.0, timeout)
-        if not hasattr(select, "poll"):
-            return bool(select.select([self._receiver], [], [], timeout)[0])
-        # poll, because select refuses descriptors above 1023 and epoll costs one of its own.
-        poller = select.poll()
-        poller.register(self._receiver, select.POLLIN)
-        return bool(poller.poll(math.ceil(timeout * 1000)))
+        return wait_readable(self, timeout)
 
     def close(self) -> None:
         """Close both ends as descriptors. In a forked child this leaves the parent's pair as it is."""

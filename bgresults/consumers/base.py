@@ -98,6 +98,7 @@ class BaseResultConsumer(abc.ABC):
         self._retry = RetryPolicy() if retry is None else retry
         self._wakeup = wakeup
         self._started = False
+        self._reconnect_by: float | None = None
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ class BaseResultConsumer(abc.ABC):
             there is no connection and the time passed.
 
         Raises:
-            ConnectionLost: the connection is lost, and ``auto_reconnect`` is off.
+            ConnectionLost: the connection is lost and ``auto_reconnect`` is off, or the server refuses for good.
         """
         if not self._started:
             if timeout:
@@ -192,7 +193,9 @@ class BaseResultConsumer(abc.ABC):
                     return None
                 remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
                 return self._drain(remaining)
-            except ConnectionLost:
+            except ConnectionLost as lost:
+                if lost.permanent:
+                    raise
                 if deadline is not None and time.monotonic() >= deadline:
                     return None
 
@@ -216,13 +219,22 @@ class BaseResultConsumer(abc.ABC):
             before_sleep=lambda _error: None,
             give_up_after=seconds,
         )
+        self._reconnect_by = deadline
         try:
             attempts(self.reconnect)
         except ConnectionLost as error:
             if error.permanent:
                 raise
             return False
+        finally:
+            self._reconnect_by = None
         return True
+
+    def _attempt_seconds(self) -> float:
+        """How long the attempt to connect that is made now may take."""
+        if self._reconnect_by is None:
+            return self.connect_timeout
+        return max(0.001, min(self.connect_timeout, self._reconnect_by - time.monotonic()))
 
     @abc.abstractmethod
     def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:

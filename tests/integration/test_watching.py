@@ -23,8 +23,8 @@ WAIT = 20
 def test_a_result_that_comes_after_the_watch(watcher: ResultWatcher, writer: ResultWriter) -> None:
     task_id = new_ids(1)[0]
     future = watcher.watch(task_id)
-    assert future.status is None
-    assert not future.done()
+    before = (future.status, future.meta, future.done())
+    assert before == (None, None, False)
     writer.write(task_id, {"rows": [1, 2]})
     assert future.result(WAIT) == {"rows": [1, 2]}
     assert future.task_id == task_id

@@ -7,8 +7,11 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+
+from bgresults import forking
 
 __all__ = ["c_fork", "c_fork_with_child_hook", "run_in_child"]
 
@@ -25,14 +28,19 @@ def c_fork_with_child_hook() -> int:
     """What uWSGI makes with ``py-call-osafterfork``: the child's hooks run, ``before`` never did."""
     pid = c_fork()
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        if sys.version_info < (3, 13):
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+        else:
+            # There it undoes what PyOS_BeforeFork() did, and hangs if that did not come first: run our own hook alone.
+            forking._after_in_child()
     return pid
 
 
 def run_in_child(function: Callable[[], object], *, fork: Callable[[], int] = os.fork) -> int:
     """Fork, run ``function`` in the child and return the child's exit code.
 
-    0: it returned. 1: it raised; the traceback is on stderr. Negative: a signal ended it; -SIGALRM means that it hung.
+    0: it returned. 1: it raised; the traceback is on stderr. Negative: a signal ended it;
+    -SIGALRM or -SIGKILL means that it hung.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -51,5 +59,18 @@ def run_in_child(function: Callable[[], object], *, fork: Callable[[], int] = os
             traceback.print_exc(file=sys.__stderr__)
         finally:
             os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    return _exit_code(pid)
+
+
+def _exit_code(pid: int) -> int:
+    """Wait for a child; kill it if it hangs in the fork itself, where its own alarm is not set yet."""
+    deadline = time.monotonic() + _CHILD_SECONDS + 5
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return -signal.SIGKILL
+        time.sleep(0.002)

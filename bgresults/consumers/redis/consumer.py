@@ -32,9 +32,6 @@ __all__ = ["ResultConsumer"]
 # Ids that were read, with what is stored for them.
 _Found = list[tuple[str, "bytes | None"]]
 
-# Messages handled between two looks at everything else: commands, deadlines, the second connection.
-_MESSAGES_PER_TURN = 500
-
 
 class ResultConsumer(BaseResultConsumer):
     """Receives task states from Redis. See the base class for what the arguments and methods mean.
@@ -58,8 +55,6 @@ class ResultConsumer(BaseResultConsumer):
         self._subscriptions = Subscriptions()
         self._stored = StoredReads()
         self._links: Links | None = None
-        # More may be waiting in a buffer that select cannot see: the parser's, or the TLS library's.
-        self._unread = False
         self._next_check = 0.0
         # What has worked once is refused later only in passing; see connection_lost().
         self._logged_in = False
@@ -96,7 +91,7 @@ class ResultConsumer(BaseResultConsumer):
         self._disconnect()
         self._links = Links(
             self._connector,
-            self.connect_timeout,
+            self._attempt_seconds(),
             logged_in=self._logged_in,
             permitted=self._permitted,
             wakeup=self._wakeup,
@@ -105,7 +100,6 @@ class ResultConsumer(BaseResultConsumer):
         self._subscriptions.restart()
         self._stored.restart()
         self._synced = not len(self._subscriptions)
-        self._unread = False
         self._next_check = 0.0
 
     def stop(self) -> None:
@@ -119,6 +113,9 @@ class ResultConsumer(BaseResultConsumer):
         self._connector.sockets.close_all()
         if links is not None:
             links.defuse()
+        # What was consumed is the parent's as well: a child that starts this consumer again begins with nothing.
+        self._subscriptions = Subscriptions()
+        self._stored = StoredReads()
 
     def _disconnect(self) -> None:
         links, self._links = self._links, None
@@ -138,7 +135,7 @@ class ResultConsumer(BaseResultConsumer):
 
     def cancel_for_many(self, task_ids: Iterable[str]) -> None:
         ids = list(task_ids)
-        self._subscriptions.cancel(ids, time.monotonic())
+        self._subscriptions.cancel(ids)
         self._stored.cancel(ids)
 
     # -- states ------------------------------------------------------------------------------------------------------
@@ -156,11 +153,11 @@ class ResultConsumer(BaseResultConsumer):
             raise ConnectionLost(f"{self.address.text}: not connected")
         now = time.monotonic()
         self._flush(now)
-        ready = links.wait(self._patience(timeout, now))
+        ready = links.wait(0.0 if links.unread else self._patience(timeout, now))
         # Read, but not handled yet: what the subscriber has is older or the same.
-        answers = self._read_answers(links) if links.reader in ready else []
+        answers = self._read_answers(links) if links.reader in ready or links.reader.unread else []
         count = 0
-        if self._unread or links.subscriber in ready:
+        if links.subscriber in ready or links.subscriber.unread:
             count = self._read_messages(links.subscriber)
         for found, resync in answers:
             count += self._handle_stored(found, resync)
@@ -174,8 +171,6 @@ class ResultConsumer(BaseResultConsumer):
 
     def _patience(self, timeout: float | None, now: float) -> float:
         """How long the select may last, at most ``timeout``: until something of our own is due."""
-        if self._unread:
-            return 0.0
         until = self._next_check
         due = self._subscriptions.next_due()
         if due is not None and due < until:
@@ -191,26 +186,22 @@ class ResultConsumer(BaseResultConsumer):
             self._next_check = min(self._next_check, now + self._connector.read_timeout)
 
     def _read_messages(self, subscriber: Link) -> int:
-        messages = handled = 0
-        for reply in subscriber.replies(_MESSAGES_PER_TURN):
-            messages += 1
-            kind = reply[0] if isinstance(reply, list) and len(reply) == 3 else None
+        confirmations = handled = 0
+        for message in subscriber.receive():
+            kind = message[0] if type(message) is list and len(message) == 3 else None
             if kind == b"message":
-                self._on_message(reply[1], reply[2])
+                self._on_message(message[1], message[2])
                 handled += 1
             elif kind in (b"subscribe", b"unsubscribe"):
-                subscriber.answered()
-                self._on_confirmation()
-            elif not subscriber.is_pong(reply):
+                confirmations += 1
+            elif not subscriber.is_pong(message):
                 raise ConnectionLost(f"{self.address.text}: the server sent something that is no pub/sub message")
-        self._unread = messages >= _MESSAGES_PER_TURN
+        if confirmations:
+            subscriber.answered(confirmations)
+            for batch in self._subscriptions.confirmed(confirmations):
+                wanted = [task_id for task_id in batch.ids if task_id in self._subscriptions]
+                self._stored.want(wanted, resync=batch.resync)
         return handled
-
-    def _on_confirmation(self) -> None:
-        batch = self._subscriptions.confirmed()
-        if batch is not None and batch.subscribing:
-            wanted = [task_id for task_id in batch.ids if task_id in self._subscriptions]
-            self._stored.want(wanted, resync=batch.resync)
 
     def _on_message(self, channel: bytes, payload: bytes) -> None:
         task_id = self._keys.task_id(channel)
@@ -231,7 +222,7 @@ class ResultConsumer(BaseResultConsumer):
     def _read_answers(self, links: Links) -> list[tuple[_Found, bool]]:
         """Read what the second connection has: of each MGET the ids with their values, and whether it was a resync."""
         answers = []
-        for reply in links.reader.replies(_MESSAGES_PER_TURN):
+        for reply in links.reader.receive():
             if links.reader.is_pong(reply):
                 continue
             if not isinstance(reply, list) or not self._stored.in_flight:
@@ -278,8 +269,8 @@ class ResultConsumer(BaseResultConsumer):
         if self._on_state is not None:
             self._on_state(task_id, meta)  # type: ignore[arg-type]
         if meta["status"] in READY_STATES:
-            self._subscriptions.cancel((task_id,), time.monotonic(), resolved=True)
-            self._stored.cancel((task_id,))
+            self._subscriptions.resolved(task_id)
+            self._stored.forget(task_id)
 
     def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
         if self._links is None:
@@ -301,10 +292,10 @@ class ResultConsumer(BaseResultConsumer):
                 for found, resync in self._read_answers(links):
                     self._handle_stored(found, resync)
             links.reader.send("MGET", *map(self._keys.key, read.ids), answers=1)
-            values = links.reader.read()
-            while links.reader.is_pong(values):
-                values = links.reader.read()
-            links.reader.answered()
+            values = links.reader.answer(self._connector.read_timeout)
+            while not isinstance(values, list):
+                # The answer to a PING that drain_events() sent.
+                values = links.reader.answer(self._connector.read_timeout)
             wanted.answered(values)
             for task_id, payload in zip(read.ids, values, strict=True):
                 meta = None if payload is None else self._decode(task_id, payload)

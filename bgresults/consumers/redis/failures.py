@@ -9,7 +9,7 @@ from redis import exceptions
 
 from bgresults.consumers.base import ConnectionLost
 
-__all__ = ["LINK_ERRORS", "connection_lost"]
+__all__ = ["LINK_ERRORS", "connection_lost", "is_denied"]
 
 #: What reading from, or writing to, a connection may raise. ``redis.TimeoutError`` is no ``redis.ConnectionError`` and
 #: ``AuthenticationError`` is one, so the classes are told apart below, from the narrow to the wide.
@@ -42,6 +42,12 @@ def connection_lost(error: BaseException, address: str, *, proven: bool) -> Conn
     return ConnectionLost(f"{address}: {words}", permanent=permanent, cure=cure)
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether the server knows the user, and does not allow it this command, key or channel."""
+    # redis-py's own parser takes the first word away and chooses a class by it.
+    return isinstance(error, exceptions.NoPermissionError) or str(error).lower().startswith("noperm")
+
+
 def _cure(error: BaseException) -> str | None:
     """What to change, if trying again cannot help."""
     for link in _chain(error):
@@ -54,7 +60,7 @@ def _cure(error: BaseException) -> str | None:
     words = str(error).lower()
     if isinstance(error, exceptions.AuthenticationError) or words.startswith(("noauth", "wrongpass")):
         return _CHECK_CREDENTIALS
-    if isinstance(error, exceptions.NoPermissionError) or words.startswith("noperm"):
+    if is_denied(error):
         return _CHECK_PERMISSIONS
     if isinstance(error, exceptions.ResponseError) and (
         "db index" in words or "invalid db" in words or "select is not allowed" in words

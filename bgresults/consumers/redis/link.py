@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import ResponseError
 
 from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.redis.connections import Connector
-from bgresults.consumers.redis.failures import LINK_ERRORS, connection_lost
+from bgresults.consumers.redis.failures import LINK_ERRORS, connection_lost, is_denied
+from bgresults.consumers.redis.readers import reader_for
+from bgresults.polling import wait_readable
 
 __all__ = ["Link"]
 
@@ -41,12 +42,15 @@ class Link:
         try:
             self._connection, self.socket = connector.open(deadline)
         except LINK_ERRORS as error:
-            raise connection_lost(error, self._address, proven=proven) from error
+            raise self._lost(error) from error
+        self._reader = reader_for(self._connection, self.socket)
+        self._reader.prepare()
+        #: More may have arrived than a ``select`` can see.
+        self.unread = False
         try:
             # A proxy may accept for a server that is not there, and a server may let in whom it allows nothing.
-            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            self._ping()
-            self.socket.settimeout(connector.read_timeout)
+            self.send("PING", answers=1)
+            self.answer(deadline - time.monotonic(), may_be_denied=True)
         except ConnectionLost:
             self.close()
             raise
@@ -58,9 +62,11 @@ class Link:
     def send(self, *command: Any, answers: int) -> None:
         """Send one command that will be answered by ``answers`` messages."""
         try:
+            self.socket.settimeout(self._connector.read_timeout)
             self._connection.send_packed_command(self._connection.pack_command(*command), check_health=False)
+            self._reader.prepare()
         except LINK_ERRORS as error:
-            raise connection_lost(error, self._address, proven=self.proven) from error
+            raise self._lost(error) from error
         if not self._due:
             # The clock of the answer starts now; until here silence was all right.
             self._heard_at = time.monotonic()
@@ -70,53 +76,55 @@ class Link:
         """``count`` of the answers that were due have come."""
         self._due = max(0, self._due - count)
 
-    def replies(self, limit: int) -> Iterator[Any]:
-        """Yield what the server sent, until nothing is there or ``limit`` messages were read.
+    def receive(self) -> list[Any]:
+        """Return the messages that have arrived, perhaps not all of them: see :attr:`unread`.
 
-        A message that has begun to arrive is waited for, at most ``read_timeout`` seconds between two pieces of it.
-        A message is only begun when there is something to read: redis-py takes a read that ends in the middle of
-        a message for the end of the connection.
+        Raises:
+            ConnectionLost: the connection broke, or the server refused something.
         """
-        connection = self._connection
-        can_read, read_response = connection.can_read, connection.read_response
-        count = 0
         try:
-            while count < limit and can_read(0):
-                reply = read_response(disable_decoding=True)
-                count += 1
-                yield reply
+            messages, self.unread = self._reader.available()
         except LINK_ERRORS as error:
-            raise connection_lost(error, self._address, proven=self.proven) from error
-        finally:
-            if count:
-                self._heard_at = time.monotonic()
-
-    def read(self) -> Any:
-        """Return the next message; wait for it at most ``read_timeout`` seconds."""
-        try:
-            reply = self._connection.read_response(disable_decoding=True)
-        except LINK_ERRORS as error:
-            raise connection_lost(error, self._address, proven=self.proven) from error
-        self._heard_at = time.monotonic()
-        return reply
+            raise self._lost(error) from error
+        if messages or self.unread:
+            self._heard_at = time.monotonic()
+        for message in messages:
+            if isinstance(message, ResponseError):
+                raise self._lost(message)
+        return messages
 
     def wait(self) -> None:
-        """Wait until something is there to read, at most ``read_timeout`` seconds."""
-        try:
-            if not self._connection.can_read(self._connector.read_timeout):
-                raise ConnectionLost(f"{self._address}: no answer for {self._connector.read_timeout:g} s")
-        except LINK_ERRORS as error:
-            raise connection_lost(error, self._address, proven=self.proven) from error
+        """Wait until something is there to receive.
 
-    def _ping(self) -> None:
-        self.send("PING", answers=1)
-        try:
-            self.read()
-        except ConnectionLost as lost:
-            # A user without the right to PING got an answer all the same.
-            if not isinstance(lost.__cause__, NoPermissionError):
-                raise
-        self.answered()
+        Raises:
+            ConnectionLost: nothing came for ``read_timeout`` seconds.
+        """
+        if not self.unread and not wait_readable(self.socket, self._connector.read_timeout):
+            raise ConnectionLost(f"{self._address}: no answer for {self._connector.read_timeout:g} s")
+
+    def answer(self, seconds: float, *, may_be_denied: bool = False) -> Any:
+        """Wait for the one answer that is due, at most ``seconds`` seconds between two signs of life.
+
+        Args:
+            may_be_denied: return None if the server denies the command, for want of permission.
+        """
+        while True:
+            try:
+                if not wait_readable(self.socket, seconds):
+                    raise TimeoutError(f"no answer within {seconds:.3g} s")
+                messages, self.unread = self._reader.available()
+            except LINK_ERRORS as error:
+                raise self._lost(error) from error
+            for message in messages:
+                self.answered()
+                if not isinstance(message, ResponseError):
+                    return message
+                if may_be_denied and is_denied(message):
+                    return None
+                raise self._lost(message)
+
+    def _lost(self, error: BaseException) -> ConnectionLost:
+        return connection_lost(error, self._address, proven=self.proven)
 
     def is_pong(self, reply: Any) -> bool:
         """Whether ``reply`` answers a PING that :meth:`check` sent; counts it if so."""

@@ -65,6 +65,11 @@ class Links:
     def permitted(self, value: bool) -> None:
         self.subscriber.proven = self.reader.proven = value
 
+    @property
+    def unread(self) -> bool:
+        """Whether more may have arrived on either connection than :meth:`wait` can see."""
+        return self.subscriber.unread or self.reader.unread
+
     def wait(self, timeout: float) -> set[object]:
         """Wait until a connection is readable, a wake-up, or ``timeout`` seconds; return the readable connections."""
         ready: set[object] = {key.fileobj for key, _ in self._selector.select(timeout)}

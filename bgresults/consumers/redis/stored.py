@@ -21,7 +21,7 @@ __all__ = ["Read", "StoredReads"]
 ANSWER_BYTES = 8 * 1024 * 1024
 MAX_CHUNK = 1000
 # Nothing is known about the size of the values at first, so the first command is a small one.
-FIRST_CHUNK = 32
+FIRST_CHUNK = 8
 IN_FLIGHT = 2
 
 
@@ -62,6 +62,11 @@ class StoredReads:
             self._resync.discard(task_id)
             self._awaited.pop(task_id, None)
             self._told.pop(task_id, None)
+
+    def forget(self, task_id: str) -> None:
+        """:meth:`cancel` for one id: most have been read long ago, and then there is nothing to forget."""
+        if task_id in self._awaited or task_id in self._told:
+            self.cancel((task_id,))
 
     def resyncing(self) -> bool:
         """Whether something that was wanted when the connection was made has not been read yet."""

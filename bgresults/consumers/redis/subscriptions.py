@@ -17,6 +17,8 @@ from bgresults.consumers.redis.id_queue import IdQueue
 
 __all__ = ["Batch", "Subscriptions"]
 
+_ABSENT = object()
+
 # The server executes a command without a pause for its other clients: 10^5 channels in one would block it for 100 ms.
 BATCH_SIZE = 500
 # Enough to keep the connection busy while the first is being confirmed.
@@ -41,7 +43,7 @@ class Subscriptions:
     """The drain thread's own; not thread-safe."""
 
     def __init__(self) -> None:
-        self._consumed: dict[str, None] = {}
+        self._consumed: dict[str, object] = {}
         self._queued = IdQueue()
         # What was wanted when the connection was made, and goes first: its results may be waiting.
         self._resync = IdQueue()
@@ -77,17 +79,14 @@ class Subscriptions:
                 self._queued.add(task_id)
         return alive
 
-    def cancel(self, task_ids: Iterable[str], now: float, *, resolved: bool = False) -> None:
+    def cancel(self, task_ids: Iterable[str]) -> None:
         """Do not want these ids any more; unknown ones are ignored."""
         for task_id in task_ids:
-            if task_id not in self._consumed:
-                continue
-            del self._consumed[task_id]
-            if self._queued.discard(task_id) or self._resync.discard(task_id):
-                continue
-            self._leaving.add(task_id, resolved)
-            if self._leaving_since is None:
-                self._leaving_since = now
+            self._leave(task_id, False)
+
+    def resolved(self, task_id: str) -> None:
+        """The result of this id came: it is not wanted any more."""
+        self._leave(task_id, True)
 
     def resolved_lately(self, task_id: str) -> bool:
         """Whether a result came for this id, and the server has not confirmed yet that it will report it no more."""
@@ -116,8 +115,9 @@ class Subscriptions:
         if not self._leaving:
             self._leaving_since = None
             return None
-        due = self.next_due()
-        if not together and len(self._leaving) < BATCH_SIZE and due is not None and now < due:
+        if self._leaving_since is None:
+            self._leaving_since = now
+        if not together and len(self._leaving) < BATCH_SIZE and now - self._leaving_since < LINGER:
             return None
         taken = self._leaving.pop(BATCH_SIZE)
         self._left.update(taken)
@@ -129,19 +129,21 @@ class Subscriptions:
         """When the ids that are leaving have lingered long enough."""
         return None if self._leaving_since is None else self._leaving_since + LINGER
 
-    def confirmed(self) -> Batch | None:
-        """One more confirmation has come; returns its batch if that was the last one of it."""
-        if not self._in_flight:
-            return None
-        batch = self._in_flight[0]
-        batch.unconfirmed -= 1
-        if batch.unconfirmed:
-            return None
-        self._in_flight.popleft()
-        if not batch.subscribing:
-            for task_id in batch.ids:
-                self._left.pop(task_id, None)
-        return batch
+    def confirmed(self, count: int = 1) -> list[Batch]:
+        """``count`` more confirmations have come; returns the batches that are complete with them."""
+        complete = []
+        while count and self._in_flight:
+            batch = self._in_flight[0]
+            step = min(count, batch.unconfirmed)
+            batch.unconfirmed -= step
+            count -= step
+            if batch.unconfirmed:
+                break
+            complete.append(self._in_flight.popleft())
+            if not batch.subscribing:
+                for task_id in batch.ids:
+                    self._left.pop(task_id, None)
+        return complete
 
     def restart(self) -> None:
         """The connection is new and knows nothing: queue everything that is wanted."""
@@ -151,3 +153,9 @@ class Subscriptions:
         self._leaving_since = None
         self._left = {}
         self._in_flight.clear()
+
+    def _leave(self, task_id: str, resolved: bool) -> None:
+        if self._consumed.pop(task_id, _ABSENT) is _ABSENT:
+            return
+        if not (self._queued.discard(task_id) or self._resync.discard(task_id)):
+            self._leaving.add(task_id, resolved)

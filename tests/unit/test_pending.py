@@ -1,0 +1,291 @@
+"""The registry of futures: nobody is lost or left behind, whatever order the threads come in."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bgresults import ResultFuture
+from bgresults.forking import leaf_lock
+from bgresults.pending import FutureRef, PendingResults, reference
+from tests.support.calls import Caller
+
+
+def add(pending: PendingResults, task_id: str, deadline: float | None = None) -> tuple[ResultFuture, FutureRef]:
+    future = ResultFuture(task_id, None)
+    ref = reference(future, pending.dropped.append, deadline)  # type: ignore[arg-type]
+    pending.add(ref)
+    return future, ref
+
+
+@pytest.fixture
+def pending() -> PendingResults:
+    return PendingResults()
+
+
+class TestOneThread:
+    def test_take(self, pending: PendingResults) -> None:
+        future, ref = add(pending, "a")
+        assert (len(pending), "a" in pending, pending.ids()) == (1, True, ["a"])
+        assert pending.take("a") == [ref]
+        assert pending.take("a") == []
+        assert (len(pending), "a" in pending) == (0, False)
+        assert ref() is future
+
+    def test_several_of_one_id(self, pending: PendingResults) -> None:
+        made = [add(pending, "a") for _ in range(3)]
+        assert (len(pending), pending.ids()) == (3, ["a"])
+        assert pending.futures("a") == [future for future, _ in made]
+        assert pending.take("a") == [ref for _, ref in made]
+        assert len(pending) == 0
+
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    def test_forget_one_of_several(self, pending: PendingResults, place: int) -> None:
+        futures = [add(pending, "a")[0] for _ in range(3)]
+        gone = futures.pop(place)
+        assert pending.forget(gone) is True
+        assert pending.forget(gone) is False
+        assert (len(pending), pending.futures("a")) == (2, futures)
+        for future in futures:
+            assert pending.forget(future)
+        assert (len(pending), "a" in pending) == (0, False)
+
+    def test_a_dropped_one_is_purged(self, pending: PendingResults) -> None:
+        kept, _ = add(pending, "a")
+        dropped, _ = add(pending, "a")
+        other, _ = add(pending, "b")
+        del dropped, other
+        assert pending.purge() == ["a", "b"]
+        assert pending.purge() == []
+        assert (len(pending), pending.futures("a")) == (1, [kept])
+
+    def test_a_dropped_one_that_was_taken_is_not_purged(self, pending: PendingResults) -> None:
+        future, _ = add(pending, "a")
+        refs = pending.take("a")
+        del future
+        assert pending.purge() == []
+        assert [ref() for ref in refs] == [None]
+
+    def test_pinned_ones_live(self, pending: PendingResults) -> None:
+        future, ref = add(pending, "a")
+        pending.pin(future)
+        del future
+        gc.collect()
+        assert (ref() is not None, pending.purge()) == (True, [])
+        (taken,) = [found() for found in pending.take("a")]
+        assert taken is not None
+        pending.unpin(taken)
+        del taken
+        assert ref() is None
+
+    def test_forgetting_unpins(self, pending: PendingResults) -> None:
+        future, ref = add(pending, "a")
+        pending.pin(future)
+        pending.forget(future)
+        del future
+        assert ref() is None
+
+
+class TestDeadlines:
+    def test_in_order(self, pending: PendingResults) -> None:
+        made = {seconds: add(pending, f"id{seconds}", seconds) for seconds in (3.0, 1.0, 2.0)}
+        add_forever = add(pending, "for ever", None)
+        for _, ref in [*made.values(), add_forever]:
+            pending.schedule(ref)
+        assert pending.next_deadline() == 1.0
+        assert pending.take_expired(0.5) == []
+        assert sorted(ref.task_id for ref in pending.take_expired(2.0)) == ["id1.0", "id2.0"]
+        assert pending.next_deadline() == 3.0
+        assert [ref.task_id for ref in pending.take_expired(1e9)] == ["id3.0"]
+        assert (pending.next_deadline(), pending.ids()) == (None, ["for ever"])
+
+    def test_each_future_of_an_id_has_its_own(self, pending: PendingResults) -> None:
+        early, late, never = [add(pending, "a", deadline) for deadline in (1.0, 2.0, None)]
+        for _, ref in (early, late, never):
+            pending.schedule(ref)
+        assert pending.take_expired(1.0) == [early[1]]
+        assert pending.futures("a") == [late[0], never[0]]
+        assert pending.take_expired(2.0) == [late[1]]
+        assert (len(pending), pending.futures("a")) == (1, [never[0]])
+
+    def test_not_of_one_that_left(self, pending: PendingResults) -> None:
+        future, ref = add(pending, "a", 1.0)
+        pending.schedule(ref)
+        pending.forget(future)
+        # The same id again, for longer: the old deadline is not its own.
+        again, again_ref = add(pending, "a", 5.0)
+        pending.schedule(again_ref)
+        assert pending.take_expired(2.0) == []
+        assert pending.futures("a") == [again]
+        assert pending.take_expired(5.0) == [again_ref]
+
+    def test_the_heap_holds_no_future(self, pending: PendingResults) -> None:
+        future, ref = add(pending, "a", 1.0)
+        pending.schedule(ref)
+        del future
+        assert ref() is None
+
+    def test_a_hundred_thousand_that_left_leave_no_heap(self, pending: PendingResults) -> None:
+        """One day is the default lifetime: entries of futures that left must not wait for it."""
+        kept = [add(pending, f"kept{number}", 1e9 + number) for number in range(100)]
+        for _, ref in kept:
+            pending.schedule(ref)
+        largest = 0
+        for number in range(100_000):
+            future, ref = add(pending, f"id{number}", 1e9)
+            pending.schedule(ref)
+            pending.forget(future)
+            largest = max(largest, len(pending._deadlines))
+        assert largest <= 2 * 101 + 64
+        assert len(pending) == 100
+        assert {ref.task_id for ref in pending.take_expired(1e10)} == {ref.task_id for _, ref in kept}
+
+
+class TestForcedInterleavings:
+    """The second thread stands still at the one point where it could do harm."""
+
+    def meanwhile(self, pending: PendingResults, act: Callable[[], object]) -> FutureRef:
+        """Join "a" while this thread holds the lock, and do something before the joining one gets it."""
+        future = ResultFuture("a", None)
+        ref = reference(future, pending.dropped.append, None)  # type: ignore[arg-type]
+        entries = pending._first
+        at_the_lock = threading.Event()
+
+        class Entries(dict[str, Any]):
+            def setdefault(self, key: str, default: Any = None) -> Any:
+                found = super().setdefault(key, default)
+                at_the_lock.set()
+                return found
+
+        pending._first = Entries(entries)
+        with leaf_lock():
+            joining = Caller(lambda: pending.add(ref))
+            # It has seen that somebody waits for this id already, and now needs the lock.
+            assert at_the_lock.wait(10)
+            act()
+        joining.outcome()
+        self.future = future
+        return ref
+
+    def test_join_against_take(self, pending: PendingResults) -> None:
+        _first, first_ref = add(pending, "a")
+        taken: list[FutureRef] = []
+        ref = self.meanwhile(pending, lambda: taken.extend(pending.take("a")))
+        assert taken == [first_ref]
+        assert pending.take("a") == [ref], "whoever joins an id that was taken starts it anew"
+        assert len(pending) == 0
+
+    def test_join_against_forget(self, pending: PendingResults) -> None:
+        first, _ = add(pending, "a")
+        ref = self.meanwhile(pending, lambda: pending.forget(first))
+        assert (len(pending), pending.take("a")) == (1, [ref])
+
+    def test_join_against_join(self, pending: PendingResults) -> None:
+        _first, first_ref = add(pending, "a")
+        others: list[tuple[ResultFuture, FutureRef]] = []
+        ref = self.meanwhile(pending, lambda: others.append(add(pending, "a")))
+        assert len(pending) == 3
+        assert pending.take("a") == [first_ref, others[0][1], ref]
+
+    def test_join_against_purge(self, pending: PendingResults) -> None:
+        first, _ = add(pending, "a")
+        del first
+        ref = self.meanwhile(pending, pending.purge)
+        assert (len(pending), pending.take("a")) == (1, [ref])
+
+    def test_the_collector_runs_inside_the_lock(self, pending: PendingResults) -> None:
+        """A weakref callback there must take no lock: here it appends, from whichever thread."""
+        future, _ = add(pending, "a")
+        with leaf_lock():
+            del future
+            assert len(pending.dropped) == 1
+            assert pending.purge() == ["a"]
+
+
+def test_many_threads_lose_nobody(pending: PendingResults) -> None:
+    """Eight threads join the same few ids while one takes them: each future is taken exactly once."""
+    futures: list[ResultFuture] = []
+    taken: list[FutureRef] = []
+    stop = threading.Event()
+
+    def join(number: int) -> None:
+        for turn in range(500):
+            futures.append(add(pending, f"id{(turn + number) % 3}")[0])
+
+    def take() -> None:
+        while not stop.is_set():
+            for number in range(3):
+                taken.extend(pending.take(f"id{number}"))
+
+    taker = Caller(take)
+    joiners = [Caller(lambda number=number: join(number)) for number in range(8)]  # type: ignore[misc]
+    for joiner in joiners:
+        joiner.outcome()
+    stop.set()
+    taker.outcome()
+    for number in range(3):
+        taken.extend(pending.take(f"id{number}"))
+    assert sorted(map(id, futures)) == sorted(id(ref()) for ref in taken)
+    assert len(pending) == 0
+
+
+class PendingMachine(RuleBasedStateMachine):
+    """Against a plain list of (id, deadline, future)."""
+
+    ids = st.sampled_from("abc")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending = PendingResults()
+        self.model: list[tuple[str, float | None, ResultFuture]] = []
+        self.now = 0.0
+
+    @rule(task_id=ids, lifetime=st.sampled_from([None, 1.0, 5.0]))
+    def join(self, task_id: str, lifetime: float | None) -> None:
+        deadline = None if lifetime is None else self.now + lifetime
+        future, ref = add(self.pending, task_id, deadline)
+        self.pending.schedule(ref)
+        self.model.append((task_id, deadline, future))
+
+    @rule(task_id=ids)
+    def take(self, task_id: str) -> None:
+        taken = [ref() for ref in self.pending.take(task_id)]
+        assert taken == [future for found, _, future in self.model if found == task_id]
+        self.model = [entry for entry in self.model if entry[0] != task_id]
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), dropped=st.booleans())
+    def leave(self, data: st.DataObject, dropped: bool) -> None:
+        task_id, _, future = self.model.pop(data.draw(st.integers(0, len(self.model) - 1)))
+        if dropped:
+            del future
+            assert self.pending.purge() == [task_id]
+        else:
+            assert self.pending.forget(future)
+
+    @rule(seconds=st.sampled_from([0.5, 2.0]))
+    def expire(self, seconds: float) -> None:
+        self.now += seconds
+        expired = {id(ref()) for ref in self.pending.take_expired(self.now)}
+        due = [entry for entry in self.model if entry[1] is not None and entry[1] <= self.now]
+        assert expired == {id(future) for _, _, future in due}
+        self.model = [entry for entry in self.model if entry not in due]
+
+    @invariant()
+    def agrees(self) -> None:
+        assert len(self.pending) == len(self.model)
+        assert set(self.pending.ids()) == {task_id for task_id, _, _ in self.model}
+        deadlines = [deadline for _, deadline, _ in self.model if deadline is not None]
+        earliest = self.pending.next_deadline()
+        assert not deadlines or (earliest is not None and earliest <= min(deadlines))
+
+
+TestPendingMachine = PendingMachine.TestCase
+TestPendingMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
