@@ -16,6 +16,7 @@ from bgresults.errors import ResultDecodeError, WatchExpiredError
 from bgresults.futures import ResultFuture
 from bgresults.meta import READY_STATES, TaskMeta
 from bgresults.pending import FutureRef
+from bgresults.safe_logging import log_safely
 from bgresults.session import ErrorFactory, Session
 from bgresults.task_exceptions import exception_from
 
@@ -113,7 +114,9 @@ class Dispatcher:
         if raw is not None and future._on_update is not None:
             final = TaskMeta.from_raw(raw) if exception is None else TaskMeta.from_raw(raw, exception)
             self._run(future._on_update, final, future)
-        callbacks = future._settle(result, exception, raw)
+        if raw is not None:
+            future._raw = raw
+        callbacks = future._settle(result, exception)
         self._pending.unpin(future)
         if callbacks is None:
             # Cancelled, or finished from outside, in the meantime; it has been told and counted as that.
@@ -135,7 +138,7 @@ class Dispatcher:
             if self._session.pid != os.getpid():
                 raise SessionEnded from error
             self._counters.callback_errors += 1
-            _futures_logger.exception("exception calling callback for %r", future)
+            log_safely(_futures_logger, logging.ERROR, "exception calling callback for %r", future, error=error)
         if self._session.pid != os.getpid():
             # The callback forked, and this is the child: the connection here is the parent's.
             raise SessionEnded
@@ -144,14 +147,21 @@ class Dispatcher:
             self._warn_of_slow(callback, taken)
 
     def _warn_of_slow(self, callback: Callable[[Any], object], taken: float) -> None:
-        name = (
-            f"{getattr(callback, '__module__', '?')}.{getattr(callback, '__qualname__', type(callback).__qualname__)}"
-        )
+        name = _name_of(callback)
         if name not in self._slow_callbacks and len(self._slow_callbacks) < _REMEMBERED_CALLBACKS:
             self._slow_callbacks.add(name)
-            _logger.warning(
+            log_safely(
+                _logger,
+                logging.WARNING,
                 "callback %s took %.0f ms on the drain thread of watcher %r; other results wait meanwhile",
                 name,
                 taken * 1000,
                 self._session.settings.name,
             )
+
+
+def _name_of(callback: Callable[[Any], object]) -> str:
+    try:
+        return f"{callback.__module__}.{callback.__qualname__}"
+    except Exception:  # noqa: BLE001 - a callable object of the user's, with attributes of its own making
+        return type(callback).__qualname__

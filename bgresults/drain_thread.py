@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 
 from bgresults.dispatcher import Dispatcher, SessionEnded
 from bgresults.drainer import Drainer
 from bgresults.errors import BackendUnavailableError, WatcherClosedError
+from bgresults.safe_logging import log_safely
 from bgresults.session import ErrorFactory, Session, State
 from bgresults.wakeup import Wakeup
 
@@ -25,25 +27,34 @@ def ensure_running(session: Session) -> None:
     if session.thread is not None:
         return
     with session.starting:
-        if session.started_or_ended():
+        # A signal handler may watch() in the middle of the start in its own thread: that start will go on.
+        if session.started_or_ended() or session.start_token is not None:
             return
+        token = session.start_token = object()
+        wakeup: Wakeup | None = None
         try:
-            session.wakeup = Wakeup()
+            wakeup = session.wakeup = Wakeup()
             thread = threading.Thread(
-                target=_run, args=(session,), name=f"bgresults-{session.settings.name}", daemon=True
+                target=_run, args=(session, token), name=f"bgresults-{session.settings.name}", daemon=True
             )
-            session.thread = thread
             thread.start()
-        except (RuntimeError, OSError) as error:
-            session.thread = None
-            if session.wakeup is not None:
-                session.wakeup.close()
-                session.wakeup = None
-            raise BackendUnavailableError(f"the drain thread cannot be started: {error}") from error
+            session.thread = thread
+        except BaseException as error:
+            # A signal handler may have raised when the thread ran already: without its token it leaves at once.
+            session.start_token = None
+            session.thread = session.wakeup = None
+            if wakeup is not None:
+                wakeup.close()
+            if isinstance(error, (RuntimeError, OSError)):
+                raise BackendUnavailableError(f"the drain thread cannot be started: {error}") from error
+            raise
 
 
-def _run(session: Session) -> None:
+def _run(session: Session, token: object) -> None:
     """The thread's body."""
+    with session.starting:
+        if session.start_token is not token:
+            return
     session.thread_ident = threading.get_ident()
     dispatcher = Dispatcher(session)
     why: ErrorFactory | None = None
@@ -61,7 +72,7 @@ def _run(session: Session) -> None:
 def _crashed(session: Session, error: BaseException) -> ErrorFactory:
     name = session.settings.name
     text = f"the drain thread of watcher {name!r} died of {type(error).__name__}: {error}"
-    session.logger.critical("%s; this is a bug in bgresults, please report it", text, exc_info=error)
+    log_safely(session.logger, logging.CRITICAL, "%s; this is a bug in bgresults, please report it", text, error=error)
     return lambda: BackendUnavailableError(text)
 
 

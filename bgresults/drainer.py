@@ -8,7 +8,10 @@ its ``sleep`` is :meth:`Drainer._back_off`.
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+import random
 import time
 
 from bgresults.consumers.base import ConnectionLost
@@ -16,6 +19,7 @@ from bgresults.dispatcher import Dispatcher, SessionEnded
 from bgresults.errors import BackendUnavailableError
 from bgresults.pending import FutureRef
 from bgresults.retry import retrying
+from bgresults.safe_logging import log_safely
 from bgresults.session import Command, Session, State
 
 __all__ = ["Drainer"]
@@ -40,6 +44,9 @@ class Drainer:
             auto_reconnect=False,
         )
         self._outage_since: float | None = None
+        self._connected_at: float | None = None
+        # How often in a row a connection was lost right after it had been made.
+        self._short_lived = 0
         self._was_connected = False
         self._probe_wanted = False
 
@@ -56,12 +63,14 @@ class Drainer:
                     self._connect_with_patience()
                 else:
                     self._fail(failure)
+                self._connected_at = time.monotonic()
                 failure = None
                 while True:
                     self._turn()
             except ConnectionLost as lost:
                 self._outage(lost)
                 failure = lost
+                self._slow_down()
 
     # -- connecting --------------------------------------------------------------------------------------------------
 
@@ -83,6 +92,8 @@ class Drainer:
         """One attempt. It has succeeded when what happened meanwhile is known too, not when TCP connects."""
         session = self._session
         self._take_commands()
+        # Whatever went wrong with an id before, it ends here at the latest.
+        self._release(self._consumer.consumed_ids())
         if session.state is not State.FAILED:
             session.state = State.CONNECTING
         self._consumer.reconnect()
@@ -102,7 +113,9 @@ class Drainer:
         session.state = State.DRAINING
         session.ready.set()
         if self._outage_since is not None:
-            session.logger.info(
+            log_safely(
+                session.logger,
+                logging.INFO,
                 "%s: connected again after %.1f s; %d results were waiting there, %d futures are pending",
                 session.settings.address,
                 time.monotonic() - self._outage_since,
@@ -120,9 +133,18 @@ class Drainer:
         if self._outage_since is not None:
             return
         self._outage_since = time.monotonic()
-        session.logger.warning("%s; %d futures are pending", error, len(session.pending))
+        log_safely(session.logger, logging.WARNING, "%s; %d futures are pending", str(error), len(session.pending))
         if session.settings.on_disconnect == "fail":
             self._refuse(f"no connection to the result backend: {error}")
+
+    def _slow_down(self) -> None:
+        """Do not hammer a server that lets us in and throws us out at once: back off from that as well."""
+        policy = self._session.settings.retry
+        lived = 0.0 if self._connected_at is None else time.monotonic() - self._connected_at
+        self._short_lived = self._short_lived + 1 if lived < policy.maximum else 0
+        if self._short_lived > 1:
+            longest = min(policy.maximum, policy.initial * 2.0 ** min(self._short_lived - 2, 30))
+            self._back_off(random.uniform(0, longest))
 
     def _back_off(self, seconds: float) -> None:
         """Turns without a connection: tenacity's sleep."""
@@ -145,7 +167,7 @@ class Drainer:
             self._probe_wanted = False
             not_before = time.monotonic() + policy.maximum
             while not self._probe_wanted or time.monotonic() < not_before:
-                self._idle_turn(max(0.0, not_before - time.monotonic()) if self._probe_wanted else policy.maximum)
+                self._idle_turn(max(0.0, not_before - time.monotonic()) if self._probe_wanted else None)
             try:
                 self._connect()
             except ConnectionLost as still:
@@ -166,10 +188,11 @@ class Drainer:
         self._look_around()
         self._consumer.drain_events(self._patience())
 
-    def _idle_turn(self, seconds: float) -> None:
+    def _idle_turn(self, seconds: float | None) -> None:
+        """A turn without a connection; None: until something happens."""
         self._look_around()
-        patience = self._patience()
-        if self._wakeup.wait(seconds if patience is None else min(seconds, patience)):
+        waits = [wait for wait in (seconds, self._patience()) if wait is not None]
+        if self._wakeup.wait(min(waits, default=math.inf)):
             self._wakeup.clear()
 
     def _patience(self) -> float | None:
@@ -208,7 +231,8 @@ class Drainer:
                 counters.dropped += len(payload)
                 release.extend(payload)
             elif command is Command.UNDO:
-                counters.watched -= payload
+                counters.watched -= len(payload)
+                release.extend(payload)
             elif command is Command.ABANDONED:
                 payload.cancel()
             elif command is Command.PROBE:

@@ -98,12 +98,19 @@ def _reset() -> None:
 
 def _before() -> None:
     process = _process
-    process.lock.acquire()
-    _locked_before.append(process)
+    try:
+        process.lock.acquire()
+    finally:
+        # Also if a signal handler raised right after the lock was taken.
+        _locked_before.append(process)
 
 
 def _after_in_parent() -> None:
-    _locked_before.pop().lock.release()
+    try:
+        _locked_before.pop().lock.release()
+    except RuntimeError:
+        # A signal handler raised before it was taken.
+        pass
 
 
 def _after_in_child() -> None:

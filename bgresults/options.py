@@ -5,24 +5,30 @@ Options are plain frozen values. They are checked when they are made, so that a 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["RedisOptions", "RetryPolicy", "check_choice", "check_seconds"]
+__all__ = ["LONGEST_LIFETIME", "RedisOptions", "RetryPolicy", "check_choice", "check_seconds"]
 
 _CERT_REQUIREMENTS = ("required", "optional", "none")
 
 
-def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
-    """Raise unless ``value`` is a finite number of seconds above zero (or None, where ``optional``)."""
+# What sockets and locks can wait for on every platform: eleven days, thirty years.
+LONGEST_WAIT = 1e6
+LONGEST_LIFETIME = 1e9
+
+
+def check_seconds(name: str, value: object, *, optional: bool = False, most: float = LONGEST_WAIT) -> None:
+    """Raise unless ``value`` is a number of seconds above zero, and at most ``most`` (or None, where ``optional``)."""
     if value is None and optional:
         return
-    allowed = "a number of seconds above 0" + (" or None" if optional else "")
+    allowed = f"a number of seconds above 0 and at most {most:g}" + (", or None" if optional else "")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be {allowed}, not {type(value).__name__}")
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+    # Written so that a NaN fails it.
+    if not 0 < value <= most:
+        shown = repr(value) if isinstance(value, float) or abs(value) < most else "a larger one"
+        raise ValueError(f"{name} must be {allowed}, not {shown}")
 
 
 def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

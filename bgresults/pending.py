@@ -68,7 +68,8 @@ class PendingResults:
 
     def __len__(self) -> int:
         """How many futures are registered. Any thread; exact when nobody else is at work."""
-        return len(self._first) + self._joined
+        # A signal handler that raises in the middle of add() may leave the second number short by one.
+        return max(0, len(self._first) + self._joined)
 
     def __contains__(self, task_id: str) -> bool:
         """Whether an id is registered. Any thread."""
@@ -194,7 +195,8 @@ class PendingResults:
 
     def _compact(self) -> None:
         """Build the heap anew from what is registered: at least half of it belongs to futures that left."""
-        registered = [*list(self._first.values()), *itertools.chain.from_iterable(list(self._others.values()))]
+        with self._lock:
+            registered = [*list(self._first.values()), *itertools.chain.from_iterable(list(self._others.values()))]
         alive = [(ref.deadline, next(self._sequence), ref.task_id) for ref in registered if ref.deadline is not None]
         heapq.heapify(alive)
         self._deadlines = alive

@@ -35,25 +35,32 @@ def register(
     dropped = session.dropped
     refs = [reference(future, dropped, deadline) for future in futures]
     pending = session.pending
-    for ref in refs:
-        pending.add(ref)
-    if pinned:
-        for future in futures:
-            pending.pin(future)
-    session.commands.append((Command.WATCH, refs))
-    refusal = session.current_refusal()
-    if refusal is None and len(pending) > max_pending:
-        session.purge()
-        if len(pending) > max_pending:
-            take_back(session, futures)
-            raise TooManyPendingError(
-                f"{max_pending} futures may be pending at a time (max_pending), and {len(futures)} more were asked for"
-            )
+    try:
+        for ref in refs:
+            pending.add(ref)
+        if pinned:
+            for future in futures:
+                pending.pin(future)
+        session.commands.append((Command.WATCH, refs))
+        refusal = session.current_refusal()
+        if refusal is None and len(pending) > max_pending:
+            session.purge()
+            if len(pending) > max_pending:
+                raise TooManyPendingError(
+                    f"{max_pending} futures may be pending at a time (max_pending); {len(futures)} more were asked for"
+                )
+    except BaseException:
+        # A signal handler may raise between any two steps; whoever called gets no future then.
+        take_back(session, futures)
+        raise
     return refusal
 
 
 def take_back(session: Session, futures: list[ResultFuture]) -> None:
-    """Undo a registration. Futures that the drain thread has taken meanwhile are left to it."""
-    undone = sum(session.pending.forget(future) for future in futures)
+    """Undo a registration. Futures that the drain thread has taken meanwhile are left to it.
+
+    The thread may have asked for the ids already, so it is told which ones to let go of.
+    """
+    undone = [future.task_id for future in futures if session.pending.forget(future)]
     if undone:
         session.tell(Command.UNDO, undone)

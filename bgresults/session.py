@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bgresults.consumers.base import BaseResultConsumer
@@ -51,7 +51,7 @@ class Command(enum.Enum):
 
     #: A list of references was registered: ask for their ids.
     WATCH = enum.auto()
-    #: That many of the references told of were taken back by the call that had registered them.
+    #: The futures of these ids were taken back by the call that had registered them.
     UNDO = enum.auto()
     #: The future of this id was cancelled or finished by its owner.
     RELEASED = enum.auto()
@@ -70,7 +70,8 @@ class SessionSettings:
     name: str
     address: str
     logger: logging.Logger
-    make_consumer: Callable[..., BaseResultConsumer]
+    # It knows the password.
+    make_consumer: Callable[..., BaseResultConsumer] = field(repr=False)
     retry: RetryPolicy
     on_disconnect: str
 
@@ -97,6 +98,8 @@ class Session:
         # Set by the starting thread, under `starting`.
         self.thread: threading.Thread | None = None
         self.thread_ident: int | None = None
+        # Which start the thread belongs to; None if there was none, or it was given up.
+        self.start_token: object | None = None
         self.wakeup: Wakeup | None = None
         # Re-entrant: a signal handler may call watch() in the middle of the start.
         self.starting = threading.RLock()
@@ -171,7 +174,7 @@ class Session:
         if self.consumer is not None:
             self.consumer.on_after_fork()
         if self.wakeup is not None:
-            self.wakeup.close()
+            self.wakeup.close_inherited()
 
 
 def _forked() -> ForkedError:

@@ -22,6 +22,9 @@ class StateStream(Iterator[TaskMeta]):
     Closing or dropping the stream ends the watch.
     """
 
+    # Until there is something to end.
+    _ended = True
+
     def __init__(
         self,
         watch: Callable[[UpdateCallback], ResultFuture],
@@ -32,13 +35,13 @@ class StateStream(Iterator[TaskMeta]):
         self._timeout = timeout
         self._on_drain_thread = on_drain_thread
         self._release = release
-        self._ended = False
         # The callbacks know the queue and not the stream: a pinned future must not keep the stream alive, or dropping
         # the stream would end nothing.
         states: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._states = states
         self._future = watch(states.put)
         self._future.add_done_callback(lambda _future: states.put(_END))
+        self._ended = False
 
     def __iter__(self) -> StateStream:
         return self
@@ -55,6 +58,10 @@ class StateStream(Iterator[TaskMeta]):
             raise StopIteration
         if self._on_drain_thread():
             raise WouldDeadlockError("updates() asked for in a callback: only this very thread can deliver them")
+        # Asked in this order: what came before the end was put in before the end. It is asked at all because in a
+        # forked child nobody will ever put the end in; there the question itself ends the future.
+        if self._future.done() and self._states.empty():
+            self._states.put(_END)
         try:
             item = self._states.get(timeout=self._timeout)
         except queue.Empty:
@@ -79,5 +86,5 @@ class StateStream(Iterator[TaskMeta]):
 
     def __del__(self) -> None:
         # May run in the garbage collector, inside any lock: leave the cancelling to the drain thread.
-        if not self._ended and hasattr(self, "_future"):
+        if not self._ended:
             self._release(self._future)

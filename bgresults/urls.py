@@ -93,12 +93,7 @@ def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
     Raises:
         ValueError: a part of the URL makes no sense; the text names it and what is allowed, and shows no password.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        # urlsplit's own text quotes the part it dislikes, which may hold the password of a URL that was cut wrongly.
-        raise ValueError("url is malformed: host and port must look like 'localhost:6379' or '[::1]:6379'") from error
+    parts, host, port = _split(url)
     scheme = parts.scheme.lower()
     text = redacted(url)
     settings = _Query(parts, text)
@@ -130,6 +125,29 @@ def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
         connect_timeout=connect_timeout,
         options=merged,
     )
+
+
+def _split(url: str) -> tuple[SplitResult, str | None, int | None]:
+    """The parts of ``url``. Nothing that may be a piece of a password comes up, in a message or behind one."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        if host is not None:
+            host.encode("idna")
+    except ValueError:
+        parts = None
+    # Outside of the clause: the error of urlsplit() quotes what it dislikes.
+    if parts is None:
+        raise ValueError(
+            "url is malformed: host and port must look like 'localhost:6379' or '[::1]:6379', "
+            "and special characters in the user name and password must be percent-encoded, such as %2F for /"
+        )
+    if parts.fragment or "@" in parts.path or "@" in parts.query:
+        raise ValueError(
+            "url is malformed: the characters / ? # and @ must be percent-encoded in the user name, the password "
+            "and the settings, such as %2F for /"
+        )
+    return parts, host, port
 
 
 def _merge(found: dict[str, object], options: RedisOptions) -> RedisOptions:

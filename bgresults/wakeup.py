@@ -5,7 +5,8 @@ Guarantees:
 * Append first, wake second: whatever a thread put where the drain thread looks *before* it called :meth:`Wakeup.wake`
   is seen by the drain thread after its next :meth:`Wakeup.clear`.
 * Any number of wakes between two clears cost one byte on the socket, so a burst of calls is one system call.
-* ``wake`` never blocks, never raises, takes no lock, and may run in the garbage collector or in a signal handler.
+* ``wake`` never waits for the drain thread, raises nothing of its own, and may run in the garbage collector or in a
+  signal handler.
 * In a forked child ``wake`` does nothing: a byte written there would wake the *parent*.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 
 from bgresults.polling import wait_readable
 
@@ -22,7 +24,7 @@ __all__ = ["Wakeup"]
 class Wakeup:
     """One drain thread sleeps on it, any thread wakes it."""
 
-    __slots__ = ("_pid", "_raised", "_receiver", "_sender")
+    __slots__ = ("_closing", "_pid", "_raised", "_receiver", "_sender")
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -32,6 +34,8 @@ class Wakeup:
         # True while a byte is on its way. A wake that finds it True relies on that byte. The race with `clear` is
         # decided by the order there: the flag falls before the drain thread looks at its commands.
         self._raised = False
+        # Re-entrant, and held for one system call that does not block.
+        self._closing = threading.RLock()
 
     def fileno(self) -> int:
         """Return the descriptor that becomes readable on a wake; -1 once closed."""
@@ -41,16 +45,17 @@ class Wakeup:
         """Make the drain thread return from its ``select`` now, or not enter the next one. Any thread."""
         if self._raised or self._pid != os.getpid():
             return
-        try:
-            self._raised = True
-            self._sender.send(b"\0")
-        except OSError:
-            # Full: a byte is there already. Closed: nobody sleeps any more.
-            return
-        except BaseException:
-            # A signal handler raised. Later wakes must not rely on a byte that was perhaps never sent.
-            self._raised = False
-            raise
+        with self._closing:
+            try:
+                self._raised = True
+                self._sender.send(b"\0")
+            except OSError:
+                # Full: a byte is there already. Closed: nobody sleeps any more.
+                return
+            except BaseException:
+                # A signal handler raised. Later wakes must not rely on a byte that was perhaps never sent.
+                self._raised = False
+                raise
 
     def clear(self) -> None:
         """Take the wake-up bytes away, once the descriptor is readable and before looking for what it was woken for.
@@ -70,6 +75,12 @@ class Wakeup:
         return wait_readable(self, timeout)
 
     def close(self) -> None:
-        """Close both ends as descriptors. In a forked child this leaves the parent's pair as it is."""
+        """Close both ends. Idempotent."""
+        # Not while a wake is sending: its descriptor might be somebody else's by then.
+        with self._closing:
+            self.close_inherited()
+
+    def close_inherited(self) -> None:
+        """In a forked child: close both ends as descriptors; the parent's pair stays as it is. Takes no lock."""
         self._receiver.close()
         self._sender.close()

@@ -19,7 +19,7 @@ from bgresults.errors import (
     WouldDeadlockError,
 )
 from bgresults.futures import ResultFuture, UpdateCallback
-from bgresults.options import RedisOptions, RetryPolicy, check_choice, check_seconds
+from bgresults.options import LONGEST_LIFETIME, RedisOptions, RetryPolicy, check_choice, check_seconds
 from bgresults.registration import register, take_back
 from bgresults.session import Command, ErrorFactory, Session, SessionSettings, State
 from bgresults.session_holder import SessionHolder, closed_error
@@ -60,7 +60,7 @@ class ResultWatcher(SessionHolder):
         on_disconnect: ``"wait"`` keeps futures pending through an outage; ``"fail"`` ends them, and those that come
             before it is over, with ``BackendUnavailableError``.
         retry: how to reconnect.
-        connect_timeout: seconds that one attempt to connect may take.
+        connect_timeout: seconds that one attempt to connect may take, not counting the resolution of the host's name.
         redis: how to speak to a Redis server, beyond what the URL says.
         name: appears in the thread's name and in log lines.
 
@@ -83,7 +83,7 @@ class ResultWatcher(SessionHolder):
         redis: RedisOptions = RedisOptions(),
         name: str | None = None,
     ) -> None:
-        check_seconds("default_lifetime", default_lifetime, optional=True)
+        check_seconds("default_lifetime", default_lifetime, optional=True, most=LONGEST_LIFETIME)
         if isinstance(max_pending, bool) or not isinstance(max_pending, int):
             raise TypeError(f"max_pending must be an int above 0, not {type(max_pending).__name__}")
         if max_pending < 1:
@@ -268,7 +268,7 @@ class ResultWatcher(SessionHolder):
         if isinstance(lifetime, _Default):
             seconds = self._default_lifetime
         else:
-            check_seconds("lifetime", lifetime, optional=True)
+            check_seconds("lifetime", lifetime, optional=True, most=LONGEST_LIFETIME)
             seconds = lifetime
         return None if seconds is None else time.monotonic() + seconds
 
@@ -279,10 +279,15 @@ class ResultWatcher(SessionHolder):
             session = self._session_here()
             futures = [ResultFuture(key, self, on_update) for key in keys]
             refusal = register(session, futures, deadline, self._max_pending, pinned=on_update is not None)
-            if refusal is None and session.thread is None:
-                refusal = self._start(session)
             if refusal is None:
-                session.wake()
+                try:
+                    refusal = self._start(session) if session.thread is None else None
+                    session.wake()
+                except BaseException:
+                    # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
+                    take_back(session, futures)
+                    raise
+            if refusal is None:
                 return futures
             take_back(session, futures)
             error = refusal()

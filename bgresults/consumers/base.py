@@ -88,7 +88,6 @@ class BaseResultConsumer(abc.ABC):
         counters: Counters | None = None,
     ) -> None:
         check_seconds("connect_timeout", connect_timeout)
-        self.url = url
         self.connect_timeout = connect_timeout
         self.auto_reconnect = auto_reconnect
         self.counters = Counters() if counters is None else counters

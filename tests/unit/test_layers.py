@@ -19,12 +19,13 @@ MAX_LINES = 320
 # Low to high. A module may import from strictly lower layers, and from modules of its own entry: an entry stands for
 # everything below it that has no entry of its own. Entries of one layer do not know each other. "" is bgresults itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "forking", "polling"),
+    ("errors", "forking", "polling", "safe_logging"),
     ("wakeup",),
     ("options", "task_ids"),
     ("urls",),
     ("meta", "task_exceptions", "retry", "stats"),
     ("ownership",),
+    ("lazy_future",),
     ("futures",),
     ("pending",),
     ("consumers.base",),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 # getaddrinfo() imports this one when it is first called, in the drain thread; and a fork in the middle of an import
 # leaves the child with a locked module for ever.
+import encodings.idna  # noqa: F401 - for its effect
 import inspect
 import os
 import socket
@@ -26,6 +27,7 @@ from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from bgresults.forking import leaf_lock
+from bgresults.options import RedisOptions
 from bgresults.urls import RedisAddress
 
 __all__ = ["DEFAULT_HEALTH_CHECK_INTERVAL", "DEFAULT_READ_TIMEOUT", "Connector", "InheritedSockets"]
@@ -98,6 +100,13 @@ class Connector:
             path = getattr(options, name)
             if path is not None and not os.path.isfile(path):
                 raise ValueError(f"{name}: there is no file {path!r}")
+        if address.tls:
+            try:
+                _tls_context(options)
+            except (ssl.SSLError, OSError) as error:
+                raise ValueError(
+                    f"the files named by ssl_ca_certs, ssl_certfile and ssl_keyfile cannot be used: {error}"
+                ) from error
 
     def open(self, deadline: float) -> tuple[Any, socket.socket]:
         """Return a connection that is authenticated and has its database, and its socket, by ``deadline``.
@@ -199,35 +208,37 @@ class Connector:
         return sock
 
     def _encrypted(self, sock: socket.socket, deadline: float) -> socket.socket:
-        options = self.address.options
+        current: socket.socket = sock
         try:
-            context = ssl.create_default_context(cafile=options.ssl_ca_certs)
-            requirement = options.ssl_cert_reqs or "required"
-            context.check_hostname = requirement != "none" and options.ssl_check_hostname is not False
-            context.verify_mode = {
-                "required": ssl.CERT_REQUIRED,
-                "optional": ssl.CERT_OPTIONAL,
-                "none": ssl.CERT_NONE,
-            }[requirement]
-            if options.ssl_certfile is not None or options.ssl_keyfile is not None:
-                certificate = options.ssl_certfile or options.ssl_keyfile
-                context.load_cert_chain(certificate, options.ssl_keyfile, options.ssl_password)  # type: ignore[arg-type]
-        except BaseException:
-            self._discard(sock)
-            raise
-        wrapped = self.sockets.wrap(sock, context, self.address.host)
-        try:
+            # Made anew for each connection: certificates are renewed while a process runs.
+            current = wrapped = self.sockets.wrap(sock, _tls_context(self.address.options), self.address.host)
             wrapped.settimeout(_remaining(deadline))
             wrapped.do_handshake()
             wrapped.settimeout(_remaining(deadline))
         except BaseException:
-            self._discard(wrapped)
+            self._discard(current)
             raise
-        return wrapped
+        return current
 
     def _discard(self, sock: socket.socket) -> None:
         sock.close()
         self.sockets.forget(sock)
+
+
+def _tls_context(options: RedisOptions) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.ssl_ca_certs)
+    requirement = options.ssl_cert_reqs or "required"
+    context.check_hostname = requirement != "none" and options.ssl_check_hostname is not False
+    context.verify_mode = {
+        "required": ssl.CERT_REQUIRED,
+        "optional": ssl.CERT_OPTIONAL,
+        "none": ssl.CERT_NONE,
+    }[requirement]
+    if options.ssl_certfile is not None or options.ssl_keyfile is not None:
+        certificate = options.ssl_certfile or options.ssl_keyfile or ""
+        # Never None: OpenSSL would ask the terminal for the password of an encrypted key.
+        context.load_cert_chain(certificate, options.ssl_keyfile, options.ssl_password or "")
+    return context
 
 
 def _remaining(deadline: float) -> float:

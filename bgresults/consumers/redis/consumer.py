@@ -188,13 +188,13 @@ class ResultConsumer(BaseResultConsumer):
     def _read_messages(self, subscriber: Link) -> int:
         confirmations = handled = 0
         for message in subscriber.receive():
-            kind = message[0] if type(message) is list and len(message) == 3 else None
-            if kind == b"message":
-                self._on_message(message[1], message[2])
+            kind, channel, payload = message if type(message) is list and len(message) == 3 else (None, None, None)
+            if kind == b"message" and type(channel) is bytes and type(payload) is bytes:
+                self._on_message(channel, payload)
                 handled += 1
             elif kind in (b"subscribe", b"unsubscribe"):
                 confirmations += 1
-            elif not subscriber.is_pong(message):
+            else:
                 raise ConnectionLost(f"{self.address.text}: the server sent something that is no pub/sub message")
         if confirmations:
             subscriber.answered(confirmations)
@@ -222,17 +222,23 @@ class ResultConsumer(BaseResultConsumer):
     def _read_answers(self, links: Links) -> list[tuple[_Found, bool]]:
         """Read what the second connection has: of each MGET the ids with their values, and whether it was a resync."""
         answers = []
-        for reply in links.reader.receive():
-            if links.reader.is_pong(reply):
-                continue
-            if not isinstance(reply, list) or not self._stored.in_flight:
-                raise ConnectionLost(f"{self.address.text}: the server sent an answer that nobody asked for")
+        for values in links.reader.receive():
             links.reader.answered()
-            read = self._stored.answered(reply)
-            answers.append((list(zip(read.ids, reply, strict=True)), read.resync))
+            read = self._stored.answered(self._checked(values, self._stored.asked_for()))
+            answers.append((list(zip(read.ids, values, strict=True)), read.resync))
             # SUBSCRIBE was confirmed before this was asked, so now both have worked.
             self._permitted = links.permitted = True
         return answers
+
+    def _checked(self, values: Any, count: int) -> list[bytes | None]:
+        """An answer to an MGET of ``count`` keys, or the end of a connection to something else than Redis."""
+        if (
+            type(values) is not list
+            or len(values) != count
+            or not all(value is None or type(value) is bytes for value in values)
+        ):
+            raise ConnectionLost(f"{self.address.text}: the server sent an answer that nobody asked for")
+        return values
 
     def _handle_stored(self, found: _Found, resync: bool) -> int:
         handled = 0
@@ -265,10 +271,11 @@ class ResultConsumer(BaseResultConsumer):
             return None
 
     def on_state_change(self, meta: Mapping[str, Any], message: Any) -> None:
-        task_id = meta["task_id"]
+        # Both first: the callback has the same mapping, and may do to it what it likes.
+        task_id, final = meta["task_id"], meta["status"] in READY_STATES
         if self._on_state is not None:
             self._on_state(task_id, meta)  # type: ignore[arg-type]
-        if meta["status"] in READY_STATES:
+        if final:
             self._subscriptions.resolved(task_id)
             self._stored.forget(task_id)
 
@@ -292,10 +299,7 @@ class ResultConsumer(BaseResultConsumer):
                 for found, resync in self._read_answers(links):
                     self._handle_stored(found, resync)
             links.reader.send("MGET", *map(self._keys.key, read.ids), answers=1)
-            values = links.reader.answer(self._connector.read_timeout)
-            while not isinstance(values, list):
-                # The answer to a PING that drain_events() sent.
-                values = links.reader.answer(self._connector.read_timeout)
+            values = self._checked(links.reader.answer(), len(read.ids))
             wanted.answered(values)
             for task_id, payload in zip(read.ids, values, strict=True):
                 meta = None if payload is None else self._decode(task_id, payload)

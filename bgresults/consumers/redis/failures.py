@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import ssl
 
-import redis
 from redis import exceptions
 
 from bgresults.consumers.base import ConnectionLost
 
-__all__ = ["LINK_ERRORS", "connection_lost", "is_denied"]
-
-#: What reading from, or writing to, a connection may raise. ``redis.TimeoutError`` is no ``redis.ConnectionError`` and
-#: ``AuthenticationError`` is one, so the classes are told apart below, from the narrow to the wide.
-LINK_ERRORS = (redis.RedisError, OSError, EOFError)
+__all__ = ["connection_lost", "is_denied"]
 
 _CHECK_CREDENTIALS = "check the user name and the password, in the URL or in RedisOptions"
 _CHECK_DATABASE = "name a database that the server has, such as redis://host:6379/0"
@@ -21,6 +16,7 @@ _CHECK_PERMISSIONS = (
     "the Redis user needs the commands +subscribe +unsubscribe +mget +ping (and +select for a database other than 0), "
     "the channels &*celery-task-meta-* and the keys ~*celery-task-meta-*"
 )
+_CHECK_COMMANDS = "the server must offer SUBSCRIBE, UNSUBSCRIBE, MGET and PING under these names"
 _CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
 _CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
 
@@ -42,10 +38,12 @@ def connection_lost(error: BaseException, address: str, *, proven: bool) -> Conn
     return ConnectionLost(f"{address}: {words}", permanent=permanent, cure=cure)
 
 
-def is_denied(error: BaseException) -> bool:
+def is_denied(error: object) -> bool:
     """Whether the server knows the user, and does not allow it this command, key or channel."""
     # redis-py's own parser takes the first word away and chooses a class by it.
-    return isinstance(error, exceptions.NoPermissionError) or str(error).lower().startswith("noperm")
+    return isinstance(error, exceptions.NoPermissionError) or (
+        isinstance(error, exceptions.ResponseError) and str(error).lower().startswith("noperm")
+    )
 
 
 def _cure(error: BaseException) -> str | None:
@@ -53,20 +51,28 @@ def _cure(error: BaseException) -> str | None:
     for link in _chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):
             return _CHECK_CERTIFICATES
-        if isinstance(link, ssl.SSLError) and "certificate required" in str(link).lower():
+        if isinstance(link, ssl.SSLError) and _is_about_our_certificate(str(link).lower()):
             return _CHECK_CLIENT_CERTIFICATE
     if isinstance(error, exceptions.BusyLoadingError):
+        # redis-py derives this one and AuthenticationError from ConnectionError: from the narrow to the wide.
         return None
     words = str(error).lower()
     if isinstance(error, exceptions.AuthenticationError) or words.startswith(("noauth", "wrongpass")):
         return _CHECK_CREDENTIALS
     if is_denied(error):
         return _CHECK_PERMISSIONS
+    if isinstance(error, exceptions.ResponseError) and "unknown command" in words:
+        return _CHECK_COMMANDS
     if isinstance(error, exceptions.ResponseError) and (
         "db index" in words or "invalid db" in words or "select is not allowed" in words
     ):
         return _CHECK_DATABASE
     return None
+
+
+def _is_about_our_certificate(words: str) -> bool:
+    """Whether the server turned our own certificate down, in the words of OpenSSL."""
+    return "alert" in words and ("certificate" in words or "unknown_ca" in words or "unknown ca" in words)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

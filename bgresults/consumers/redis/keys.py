@@ -28,8 +28,8 @@ class KeyNames:
         return self._prefix + task_id.encode()
 
     def task_id(self, key: bytes) -> str:
-        """The task of a key that :meth:`key` made."""
-        return key[self._length :].decode()
+        """The task of a key that :meth:`key` made; of any other key, something that no task is called."""
+        return key[self._length :].decode(errors="surrogateescape")
 
 
 def ids_of(result: Any) -> Iterable[str]:

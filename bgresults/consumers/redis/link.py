@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.redis.connections import Connector
-from bgresults.consumers.redis.failures import LINK_ERRORS, connection_lost, is_denied
+from bgresults.consumers.redis.failures import connection_lost, is_denied
 from bgresults.consumers.redis.readers import reader_for
 from bgresults.polling import wait_readable
 
 __all__ = ["Link"]
 
-# What the server says to PING: in subscribed mode, else. An error is an answer as well.
-_PONGS = (b"PONG", b"pong")
+# What a connection says to PING when it is subscribed to something.
+_SUBSCRIBERS_PONG = [b"pong", b""]
 
 
 class Link:
@@ -25,9 +26,12 @@ class Link:
     Whoever sends says how many answers are due. While any are, the server has ``read_timeout`` seconds from its last
     sign of life; while none are, a PING goes out after ``health_check_interval`` seconds of silence. So a link that
     died without a word is found within the sum of the two.
+
+    Whatever redis-py, a parser or the socket raises becomes a :class:`ConnectionLost`: a peer that speaks nonsense is
+    a lost connection, and not the end of the thread that listens to it.
     """
 
-    def __init__(self, connector: Connector, deadline: float, *, proven: bool) -> None:
+    def __init__(self, connector: Connector, deadline: float, *, subscribes: bool, proven: bool) -> None:
         """Connect by ``deadline``, on the clock of ``time.monotonic``.
 
         Raises:
@@ -35,22 +39,28 @@ class Link:
         """
         self._connector = connector
         self._address = connector.address.text
+        self._subscribes = subscribes
         #: Whether what this link does has worked before; see :func:`connection_lost`.
         self.proven = proven
-        self._due = 0
-        self._heard_at = time.monotonic()
-        try:
-            self._connection, self.socket = connector.open(deadline)
-        except LINK_ERRORS as error:
-            raise self._lost(error) from error
-        self._reader = reader_for(self._connection, self.socket)
-        self._reader.prepare()
         #: More may have arrived than a ``select`` can see.
         self.unread = False
+        self._due = 0
+        self._pinging = False
+        self._heard_at = time.monotonic()
+        # Received together with an answer that somebody waited for.
+        self._waiting: deque[Any] = deque()
+        try:
+            self._connection, self.socket = connector.open(deadline)
+            self._reader = reader_for(self._connection, self.socket)
+            self._reader.prepare()
+        except Exception as error:
+            raise self._lost(error) from error
         try:
             # A proxy may accept for a server that is not there, and a server may let in whom it allows nothing.
-            self.send("PING", answers=1)
-            self.answer(deadline - time.monotonic(), may_be_denied=True)
+            self._ping()
+            while self._pinging:
+                self._wait_until(deadline)
+                self._take_in()
         except ConnectionLost:
             self.close()
             raise
@@ -65,7 +75,7 @@ class Link:
             self.socket.settimeout(self._connector.read_timeout)
             self._connection.send_packed_command(self._connection.pack_command(*command), check_health=False)
             self._reader.prepare()
-        except LINK_ERRORS as error:
+        except Exception as error:
             raise self._lost(error) from error
         if not self._due:
             # The clock of the answer starts now; until here silence was all right.
@@ -77,61 +87,30 @@ class Link:
         self._due = max(0, self._due - count)
 
     def receive(self) -> list[Any]:
-        """Return the messages that have arrived, perhaps not all of them: see :attr:`unread`.
+        """Return the messages that have arrived, pongs left out; perhaps not all of them: see :attr:`unread`.
 
         Raises:
             ConnectionLost: the connection broke, or the server refused something.
         """
-        try:
-            messages, self.unread = self._reader.available()
-        except LINK_ERRORS as error:
-            raise self._lost(error) from error
-        if messages or self.unread:
-            self._heard_at = time.monotonic()
-        for message in messages:
-            if isinstance(message, ResponseError):
-                raise self._lost(message)
+        self._take_in()
+        if not self._waiting:
+            return []
+        messages = list(self._waiting)
+        self._waiting.clear()
         return messages
 
+    def answer(self) -> Any:
+        """Wait for the next message, at most ``read_timeout`` seconds between two signs of life."""
+        while not self._waiting:
+            self._wait_until(time.monotonic() + self._connector.read_timeout)
+            self._take_in()
+        self.answered()
+        return self._waiting.popleft()
+
     def wait(self) -> None:
-        """Wait until something is there to receive.
-
-        Raises:
-            ConnectionLost: nothing came for ``read_timeout`` seconds.
-        """
-        if not self.unread and not wait_readable(self.socket, self._connector.read_timeout):
-            raise ConnectionLost(f"{self._address}: no answer for {self._connector.read_timeout:g} s")
-
-    def answer(self, seconds: float, *, may_be_denied: bool = False) -> Any:
-        """Wait for the one answer that is due, at most ``seconds`` seconds between two signs of life.
-
-        Args:
-            may_be_denied: return None if the server denies the command, for want of permission.
-        """
-        while True:
-            try:
-                if not wait_readable(self.socket, seconds):
-                    raise TimeoutError(f"no answer within {seconds:.3g} s")
-                messages, self.unread = self._reader.available()
-            except LINK_ERRORS as error:
-                raise self._lost(error) from error
-            for message in messages:
-                self.answered()
-                if not isinstance(message, ResponseError):
-                    return message
-                if may_be_denied and is_denied(message):
-                    return None
-                raise self._lost(message)
-
-    def _lost(self, error: BaseException) -> ConnectionLost:
-        return connection_lost(error, self._address, proven=self.proven)
-
-    def is_pong(self, reply: Any) -> bool:
-        """Whether ``reply`` answers a PING that :meth:`check` sent; counts it if so."""
-        if reply in _PONGS or (isinstance(reply, list) and reply and reply[0] in _PONGS):
-            self.answered()
-            return True
-        return False
+        """Wait until something is there to receive, at most ``read_timeout`` seconds."""
+        if not self._waiting:
+            self._wait_until(time.monotonic() + self._connector.read_timeout)
 
     def check(self, now: float) -> float:
         """Send a PING if it is time; return the seconds until the next look.
@@ -150,17 +129,55 @@ class Link:
         rest = self._connector.health_check_interval - silent_for
         if rest > 0:
             return rest
-        self.send("PING", answers=1)
-        return self._connector.read_timeout
+        self._ping()
+        return min(self._connector.read_timeout, self._connector.health_check_interval)
 
     def close(self) -> None:
         """Close it politely. Idempotent; never raises."""
         try:
             self._connector.close(self._connection, self.socket)
-        except LINK_ERRORS:
-            # Closing a broken connection may fail in as many ways as using it; it is gone either way.
+        except Exception:  # noqa: BLE001 - closing a broken connection may fail in as many ways as using it
             pass
 
     def defuse(self) -> None:
         """In a forked child: make redis-py's object forget the socket, which is the parent's."""
         self._connection._sock = None
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _ping(self) -> None:
+        """Ask for a sign of life; nothing else is due, so the next message is the answer."""
+        self.send("PING", answers=1)
+        self._pinging = True
+
+    def _take_in(self) -> None:
+        """Move what has arrived to where it waits for being handled."""
+        try:
+            messages, self.unread, alive = self._reader.available()
+        except Exception as error:
+            raise self._lost(error) from error
+        if alive:
+            self._heard_at = time.monotonic()
+        if self._pinging and messages:
+            self._answered_ping(messages)
+        for message in messages:
+            if isinstance(message, ResponseError):
+                raise self._lost(message)
+        self._waiting.extend(messages)
+
+    def _answered_ping(self, messages: list[Any]) -> None:
+        """Take the answer to a PING out. On a subscriber messages may come before it."""
+        for place, message in enumerate(messages):
+            # A user who may not PING got an answer all the same.
+            if message == b"PONG" or (self._subscribes and message == _SUBSCRIBERS_PONG) or is_denied(message):
+                del messages[place]
+                self._pinging = False
+                self.answered()
+                return
+
+    def _wait_until(self, deadline: float) -> None:
+        if not self.unread and not wait_readable(self.socket, deadline - time.monotonic()):
+            raise ConnectionLost(f"{self._address}: no answer in time")
+
+    def _lost(self, error: BaseException) -> ConnectionLost:
+        return connection_lost(error, self._address, proven=self.proven)

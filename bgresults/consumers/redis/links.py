@@ -38,9 +38,9 @@ class Links:
     ) -> None:
         self._wakeup = wakeup
         deadline = time.monotonic() + seconds
-        self.subscriber = Link(connector, deadline, proven=logged_in)
+        self.subscriber = Link(connector, deadline, subscribes=True, proven=logged_in)
         try:
-            self.reader = Link(connector, deadline, proven=logged_in)
+            self.reader = Link(connector, deadline, subscribes=False, proven=logged_in)
         except ConnectionLost:
             self.subscriber.close()
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from redis.exceptions import InvalidResponse, ResponseError
 
@@ -21,11 +21,25 @@ except ImportError:
 else:
     hiredis = _hiredis
 
-__all__ = ["Reader", "reader_for"]
+__all__ = ["Reader", "Received", "reader_for"]
 
 # One read: what hiredis parses in well under a millisecond.
 _BYTES = 65536
 _NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Received(NamedTuple):
+    """What one look at a connection brought."""
+
+    #: Complete messages, errors of the server among them as exceptions.
+    messages: list[Any]
+    #: There may be more to read now, which a ``select`` would not see.
+    unread: bool
+    #: Bytes came, if only the beginning of a message: the other end is alive.
+    alive: bool
+
+
+_NOTHING = Received([], False, False)
 
 
 class Reader(Protocol):
@@ -34,15 +48,11 @@ class Reader(Protocol):
     def prepare(self) -> None:
         """The connection is ready: from now on only this object reads it."""
 
-    def available(self) -> tuple[list[Any], bool]:
+    def available(self) -> Received:
         """Take the messages that have arrived; never waits for one that has not begun.
 
-        Returns:
-            The messages, errors of the server among them as exceptions; and whether there may be more to read now,
-            which a ``select`` would not see.
-
         Raises:
-            OSError, redis.RedisError: the connection broke, or the server does not speak the protocol.
+            Exception: the connection broke, or the server does not speak the protocol; a parser may raise anything.
         """
         ...
 
@@ -63,11 +73,11 @@ class _HiredisReader:
     def prepare(self) -> None:
         self._socket.setblocking(False)
 
-    def available(self) -> tuple[list[Any], bool]:
+    def available(self) -> Received:
         try:
             count = self._socket.recv_into(self._buffer)
         except _NOTHING_YET:
-            return [], False
+            return _NOTHING
         if not count:
             raise ConnectionResetError("the server closed the connection")
         parser = self._parser
@@ -77,7 +87,8 @@ class _HiredisReader:
         while (message := parser.gets()) is not False:
             messages.append(message)
         # A full buffer: there is more. TLS: a whole record is decrypted at a time, and the rest of it is out of sight.
-        return messages, count == _BYTES or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
+        unread = count == _BYTES or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
+        return Received(messages, unread, True)
 
 
 class _RedisPyReader:
@@ -92,7 +103,7 @@ class _RedisPyReader:
     def prepare(self) -> None:
         """redis-py sets its own time limits."""
 
-    def available(self) -> tuple[list[Any], bool]:
+    def available(self) -> Received:
         connection = self._connection
         messages: list[Any] = []
         while len(messages) < self._LIMIT and connection.can_read(0):
@@ -100,4 +111,4 @@ class _RedisPyReader:
                 messages.append(connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 messages.append(error)
-        return messages, len(messages) == self._LIMIT
+        return Received(messages, len(messages) == self._LIMIT, bool(messages))

@@ -53,7 +53,7 @@ class StoredReads:
         queue = self._resync if resync else self._queued
         for task_id in task_ids:
             queue.add(task_id)
-            self._awaited[task_id] = False
+            self._awaited.setdefault(task_id, False)
 
     def cancel(self, task_ids: Iterable[str]) -> None:
         """Do not read these ids after all; forget what was told of them."""
@@ -71,6 +71,10 @@ class StoredReads:
     def resyncing(self) -> bool:
         """Whether something that was wanted when the connection was made has not been read yet."""
         return bool(self._resync) or any(read.resync for read in self._in_flight)
+
+    def asked_for(self) -> int:
+        """How many values the next answer has to hold; -1 if no answer is due."""
+        return len(self._in_flight[0].ids) if self._in_flight else -1
 
     @property
     def in_flight(self) -> int:
@@ -105,14 +109,17 @@ class StoredReads:
 
     def is_current(self, task_id: str, payload: bytes) -> bool:
         """A stored state that is not final was read: whether no message for its id came since."""
-        if self._awaited.pop(task_id, False):
+        heard = self._awaited.get(task_id, False)
+        self.settle(task_id)
+        if heard:
             return False
         self._told[task_id] = payload
         return True
 
     def settle(self, task_id: str) -> None:
-        """The read of an id has been dealt with."""
-        self._awaited.pop(task_id, None)
+        """The read of an id has been dealt with; another one may have been wanted meanwhile."""
+        if task_id not in self._queued and task_id not in self._resync:
+            self._awaited.pop(task_id, None)
 
     def restart(self) -> None:
         """The connection is new: what was on its way is lost, and what is wanted will be wanted again."""

@@ -67,10 +67,16 @@ class Subscriptions:
     # -- wishes ------------------------------------------------------------------------------------------------------
 
     def consume(self, task_ids: Iterable[str]) -> list[str]:
-        """Want these ids. Returns those whose subscription is alive already: their stored value can be read now."""
+        """Want these ids.
+
+        Returns those whose stored value can be read now, since their subscription is alive already: an id that was
+        leaving, and one that is wanted once more. What was read for the earlier wish may be older than the value.
+        """
         alive = []
         for task_id in task_ids:
             if task_id in self._consumed:
+                if task_id not in self._queued and task_id not in self._resync:
+                    alive.append(task_id)
                 continue
             self._consumed[task_id] = None
             if self._leaving.discard(task_id):
