@@ -129,6 +129,9 @@ def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
 
 def _split(url: str) -> tuple[SplitResult, str | None, int | None]:
     """The parts of ``url``. Nothing that may be a piece of a password comes up, in a message or behind one."""
+    parts: SplitResult | None = None
+    host: str | None = None
+    port: int | None = None
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

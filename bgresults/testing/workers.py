@@ -101,12 +101,16 @@ class CeleryWorker:
         (self._folder / f"{_READY_MODULE}.py").write_text(_READY_SOURCE)
         process = OwnedProcess(self._command, log=self.log_path, env=self._environment, cwd=self._cwd)
         deadline = time.monotonic() + self._start_timeout
-        while not self._ready_file.exists():
-            if not process.running or time.monotonic() >= deadline:
-                state = "was not ready in time" if process.running else f"ended with code {process.exit_code}"
-                process.end(grace=0.0)
-                raise RuntimeError(f"the Celery worker {state}; its last words:\n{process.log_tail(40)}")
-            time.sleep(0.02)
+        try:
+            while not self._ready_file.exists():
+                if not process.running or time.monotonic() >= deadline:
+                    state = "was not ready in time" if process.running else f"ended with code {process.exit_code}"
+                    raise RuntimeError(f"the Celery worker {state}; its last words:\n{process.log_tail(40)}")
+                time.sleep(0.02)
+        except BaseException:
+            # Ctrl-C too: a worker that lives on would write into its folder while that is being removed.
+            process.end(grace=0.0)
+            raise
         self._process = process
         return self
 
@@ -150,5 +154,7 @@ class CeleryWorker:
         environment = {**os.environ, **env}
         folders = [str(self._folder), *map(str, python_path), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+        # The pool makes a temporary folder, which stays when the worker is killed.
+        environment["TMPDIR"] = str(self._folder)
         environment["BGRESULTS_WORKER_READY"] = str(self._ready_file)
         return environment

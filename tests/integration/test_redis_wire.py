@@ -11,10 +11,9 @@ import pytest
 
 from bgresults import RedisOptions
 from bgresults.consumers.base import BaseResultConsumer
-from bgresults.testing import RedisServer
+from bgresults.testing import FaultProxy, RedisServer
 from tests.support import wait_until
 from tests.support.consumers import PURE_PYTHON, Recorder, RedisBench, drain_until
-from tests.support.proxies import Proxy
 from tests.support.results import state_body
 
 MIB = 1024 * 1024
@@ -41,7 +40,7 @@ def seen() -> Recorder:
     return Recorder()
 
 
-def through(bench: RedisBench, proxy: Proxy, seen: Recorder, **settings: Any) -> BaseResultConsumer:
+def through(bench: RedisBench, proxy: FaultProxy, seen: Recorder, **settings: Any) -> BaseResultConsumer:
     return bench.consumer(seen, url=f"redis://127.0.0.1:{proxy.port}/0", **settings)
 
 
@@ -57,7 +56,7 @@ def drain_some(consumer: BaseResultConsumer, turns: int = 10) -> None:
 class TestOrder:
     def test_read_after_the_confirmation(self, bench: RedisBench, seen: Recorder) -> None:
         """A value read earlier could be older than the subscription, and what came in between would be lost."""
-        with Proxy(bench.server.port) as proxy:
+        with FaultProxy(bench.server.port) as proxy:
             consumer = through(bench, proxy, seen)
             consumer.start(None)
             proxy.hold(b"SUBSCRIBE")
@@ -71,7 +70,7 @@ class TestOrder:
             consumer.stop()
 
     def test_after_a_reconnect_too(self, bench: RedisBench, seen: Recorder) -> None:
-        with Proxy(bench.server.port) as proxy:
+        with FaultProxy(bench.server.port) as proxy:
             consumer = through(bench, proxy, seen)
             consumer.start("a")
             drain_until(consumer, lambda: calls_of(bench, "mget") == 1)
@@ -128,7 +127,7 @@ class TestRepetitions:
         assert consumer.counters.duplicate == 0
 
     def test_a_stored_state_older_than_a_message_is_dropped(self, bench: RedisBench, seen: Recorder) -> None:
-        with Proxy(bench.server.port) as proxy:
+        with FaultProxy(bench.server.port) as proxy:
             bench.writer.store("a", "old", "PROGRESS")
             consumer = through(bench, proxy, seen)
             consumer.start(None)
@@ -145,7 +144,7 @@ class TestRepetitions:
             consumer.stop()
 
     def test_a_final_state_is_told_once(self, bench: RedisBench, seen: Recorder) -> None:
-        with Proxy(bench.server.port) as proxy:
+        with FaultProxy(bench.server.port) as proxy:
             consumer = through(bench, proxy, seen)
             consumer.start(None)
             proxy.hold(b"MGET")
@@ -201,7 +200,8 @@ class TestBodies:
     @pytest.mark.parametrize("options", [None, PURE_PYTHON], ids=["default_parser", "python_parser"])
     def test_in_small_pieces(self, bench: RedisBench, seen: Recorder, options: RedisOptions | None) -> None:
         """Five messages of a few hundred bytes, eight at a time: a half-arrived one is no dead link (pitfall 2)."""
-        with Proxy(bench.server.port, piece=8) as proxy:
+        with FaultProxy(bench.server.port) as proxy:
+            proxy.trickle(8, 0.002)
             consumer = through(bench, proxy, seen, auto_reconnect=False, connect_timeout=20.0, options=options)
             consumer.start(None)
             consumer.consume_from_many("abcde")

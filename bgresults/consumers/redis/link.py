@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections import deque
 from typing import Any
@@ -72,11 +73,13 @@ class Link:
     def send(self, *command: Any, answers: int) -> None:
         """Send one command that will be answered by ``answers`` messages."""
         try:
+            packed = self._connection.pack_command(*command)
             self.socket.settimeout(self._connector.read_timeout)
-            self._connection.send_packed_command(self._connection.pack_command(*command), check_health=False)
+            for piece in packed:
+                self.socket.sendall(piece)
             self._reader.prepare()
         except Exception as error:
-            raise self._lost(error) from error
+            raise self._lost(self._parting_words(error)) from error
         if not self._due:
             # The clock of the answer starts now; until here silence was all right.
             self._heard_at = time.monotonic()
@@ -174,6 +177,18 @@ class Link:
                 self._pinging = False
                 self.answered()
                 return
+
+    def _parting_words(self, error: Exception) -> Exception:
+        """Why the other end hung up, if it said so before; a failed send alone does not know.
+
+        A server that turns a client's certificate down says that after the handshake of TLS 1.3.
+        """
+        try:
+            if wait_readable(self.socket, 0.05):
+                self._reader.available()
+        except Exception as said:  # noqa: BLE001 - it had failed before
+            return said if isinstance(said, ssl.SSLError) else error
+        return error
 
     def _wait_until(self, deadline: float) -> None:
         if not self.unread and not wait_readable(self.socket, deadline - time.monotonic()):

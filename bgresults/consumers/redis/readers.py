@@ -25,7 +25,7 @@ __all__ = ["Reader", "Received", "reader_for"]
 
 # One read: what hiredis parses in well under a millisecond.
 _BYTES = 65536
-_NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError)
 
 
 class Received(NamedTuple):
@@ -76,6 +76,9 @@ class _HiredisReader:
     def available(self) -> Received:
         try:
             count = self._socket.recv_into(self._buffer)
+        except ssl.SSLWantReadError:
+            # Bytes came, but no complete TLS record yet.
+            return Received([], False, True)
         except _NOTHING_YET:
             return _NOTHING
         if not count:
