@@ -161,7 +161,7 @@ class LazyFuture(Future[Any]):
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> threading.Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
         condition = self._cond
         if condition is None or self._generation != generation():
             condition = self._make_condition()

@@ -1,0 +1,1 @@
+"""The library's figures, each beside Celery's own."""

@@ -1,0 +1,21 @@
+"""P1: one waiting thread. What is timed is written in bgresults.benchmarking.latency."""
+
+from __future__ import annotations
+
+from bgresults.benchmarking import Lab, Question, Ratio
+from bgresults.benchmarking.contenders import CELERY
+from bgresults.benchmarking.lab import BODY_SIZES
+from bgresults.benchmarking.latency import measure_latency
+
+
+def measure(lab: Lab) -> None:
+    """200 results a second: 5 ms between two of them, ten times what the slower side needs."""
+    measure_latency(lab, threads=1, per_thread=lab.size(400), rate=200)
+
+
+QUESTION = Question(
+    title="from publish to result(), 1 waiting thread, paced",
+    unit="µs",
+    checks=[Ratio(f"{label} p50", CELERY, floor=2, goal=3) for label in BODY_SIZES],
+    measure=measure,
+)

@@ -1,0 +1,108 @@
+"""What a question found: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bgresults.benchmarking.arithmetic import summarise
+from bgresults.benchmarking.checks import Verdict
+from bgresults.benchmarking.lab import Lab
+from bgresults.benchmarking.question import Question
+
+__all__ = ["Answer", "write_json"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, what was recorded, and the verdicts.
+
+    Attributes:
+        name: of the question's file.
+        question: itself.
+        records: metric → contender → one value per round.
+        notes: what a reader should know.
+        verdicts: one for each check.
+    """
+
+    name: str
+    question: Question
+    records: Mapping[str, Mapping[str, Sequence[float]]]
+    notes: Sequence[str]
+    verdicts: Sequence[Verdict]
+
+    @classmethod
+    def of(cls, name: str, question: Question, lab: Lab) -> Answer:
+        """Judge what the lab has recorded."""
+        verdicts = [check.judge(lab.records) for check in question.checks]
+        return cls(name, question, lab.records, lab.notes, verdicts)
+
+    @property
+    def floors_hold(self) -> bool:
+        """Whether the median is on the right side of every floor."""
+        return all(verdict.floor_holds for verdict in self.verdicts)
+
+    def as_text(self) -> str:
+        """The table."""
+        lines = [f"{self.name.upper()}  {self.question.title}"]
+        lines += _columns([("measured", f"median, {self.question.unit}", "best", "worst", "IQR"), *self._figures()])
+        if self.verdicts:
+            judged = [
+                (verdict.what, verdict.text, verdict.floor, verdict.goal, verdict.word + self._hint(verdict))
+                for verdict in self.verdicts
+            ]
+            lines += ["", *_columns([("compared", "median (rounds)", "floor", "goal", "holds"), *judged])]
+        return "\n".join([*lines, *(f"  * {note}" for note in self.notes)])
+
+    @staticmethod
+    def _hint(verdict: Verdict) -> str:
+        return "" if verdict.every_round or not verdict.floor_holds else " (not in every round)"
+
+    def _figures(self) -> list[tuple[str, ...]]:
+        rows = []
+        for metric, contenders in self.records.items():
+            for contender, values in contenders.items():
+                found = summarise(values)
+                figures = (found.median, found.low, found.high, found.iqr)
+                texts = [f"{figure:,.{self.question.decimals}f}" for figure in figures]
+                rows.append((f"{metric}  {contender}", *texts))
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything."""
+        return {
+            "title": self.question.title,
+            "unit": self.question.unit,
+            "records": {metric: dict(contenders) for metric, contenders in self.records.items()},
+            "summaries": {
+                metric: {contender: asdict(summarise(values)) for contender, values in contenders.items()}
+                for metric, contenders in self.records.items()
+            },
+            "verdicts": [{**asdict(verdict), "verdict": verdict.word} for verdict in self.verdicts],
+            "notes": list(self.notes),
+        }
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Aligned: the first column to the left, the others to the right."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  " + "  ".join([row[0].ljust(widths[0]), *cells]))
+    return lines
+
+
+def write_json(path: Path, machine: Mapping[str, Any], answers: Sequence[Answer], *, quick: bool, rounds: int) -> None:
+    """Write all answers of a run into one file."""
+    document = {
+        "machine": dict(machine),
+        "rounds": rounds,
+        "quick": quick,
+        "questions": {answer.name: answer.as_json() for answer in answers},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
