@@ -161,14 +161,14 @@ class LazyFuture(Future[Any]):
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @property
-    def _condition(self) -> threading.Condition:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def _condition(self) -> threading.Condition:
         condition = self._cond
         if condition is None or self._generation != generation():
             condition = self._make_condition()
         return condition
 
     @_condition.setter
-    def _condition(self, condition: threading.Condition) -> None:
+    def _condition(self, condition: threading.Condition) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         # The standard library's types say that it can be set, and Future.__init__() does so.
         self._cond = condition
 
