@@ -15,12 +15,14 @@ import pytest
 from bgresults.testing.processes import start_guard
 from bgresults.testing.servers import RedisServer, find_redis_server
 from tests.support.leaks import KINDS, Snapshot, check_leaks
+from tests.support.tls import TLS_IS_MISSING
 
 if TYPE_CHECKING:
     from tests.support.workers import WorkerPool
 
 _REDIS = pytest.StashKey[RedisServer]()
 _FAILED = pytest.StashKey[bool]()
+_LEFT_OUT = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,6 +30,22 @@ def pytest_configure(config: pytest.Config) -> None:
         faulthandler.enable()
     # It holds one descriptor for the whole session; started in a test, it would look like a leak of that test.
     start_guard()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of TLS out where it is not to be had: one line says so, instead of one for each of them."""
+    if TLS_IS_MISSING is None or os.environ.get("BGRESULTS_REQUIRE_SERVERS") == "1":
+        return
+    left_out = [item for item in items if item.get_closest_marker("tls")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+        config.stash[_LEFT_OUT] = f"{len(left_out)} tests of TLS skipped: {TLS_IS_MISSING}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if line := config.stash.get(_LEFT_OUT, None):
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True)

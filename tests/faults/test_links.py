@@ -15,7 +15,6 @@ from bgresults import RedisOptions, ResultFuture, ResultWatcher, RetryPolicy
 from bgresults.testing import FaultProxy, RedisServer, ThrowAwayCA, find_redis_server
 from tests.support import wait_until
 from tests.support.results import ResultWriter, new_id
-from tests.support.tls import needs_tls
 
 WAIT = 30
 QUICK = RetryPolicy(initial=0.01, maximum=0.05)
@@ -71,7 +70,7 @@ class Line:
 
 @pytest.fixture(
     scope="module",
-    params=["plain", pytest.param("tls", marks=[pytest.mark.tls, needs_tls])],
+    params=["plain", pytest.param("tls", marks=pytest.mark.tls)],
 )
 def endpoint(request: pytest.FixtureRequest) -> Iterator[tuple[RedisServer, ThrowAwayCA | None]]:
     if find_redis_server() is None:
@@ -139,8 +138,7 @@ def test_answers_that_get_lost(line: Line) -> None:
 
 def test_a_trickle(line: Line) -> None:
     """Slow is not dead: eight bytes per 20 ms, and the result arrives over the same connection."""
-    # Of a TLS record nothing can be heard before it is complete, so there the server must be given more time.
-    with line.watcher(read_timeout=0.3 if line.ca is None else 20) as watcher:
+    with line.watcher() as watcher:
         future = line.subscribed(watcher)
         line.proxy.trickle(8, 0.02)
         line.writer.write(future.task_id, "x" * 400)

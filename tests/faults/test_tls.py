@@ -12,9 +12,8 @@ from bgresults.consumers.redis import readers
 from bgresults.testing import RedisServer, ThrowAwayCA
 from tests.support import wait_until
 from tests.support.results import ResultWriter, new_id, new_ids, state_body
-from tests.support.tls import needs_tls
 
-pytestmark = [pytest.mark.tls, needs_tls]
+pytestmark = pytest.mark.tls
 
 WAIT = 30
 

@@ -33,9 +33,11 @@ def server() -> Iterator[RedisServer]:
     with RedisServer(unix_socket=True) as made:
         with made.client() as client:
             everything = {"enabled": True, "passwords": [f"+{SECRET}"], **ALLOWED}
-            client.acl_setuser("reader", channels=["*celery-task-meta-*"], **everything)
+            client.acl_setuser("reader", reset_channels=True, channels=["*celery-task-meta-*"], **everything)
             client.acl_setuser("deaf", reset_channels=True, **everything)
-            client.acl_setuser("blind", channels=["*"], **{**everything, "commands": ["+subscribe", "+ping"]})
+            client.acl_setuser(
+                "blind", reset_channels=True, channels=["*"], **{**everything, "commands": ["+subscribe", "+ping"]}
+            )
         yield made
 
 
@@ -185,11 +187,15 @@ def test_a_permanent_refusal_ends_the_draining(bench: RedisBench, seen: Recorder
 
 def test_a_password_that_changes_later_is_an_outage(server: RedisServer, bench: RedisBench, seen: Recorder) -> None:
     with server.client() as client:
-        client.acl_setuser("rotated", enabled=True, passwords=["+first"], channels=["*"], **ALLOWED)
+        client.acl_setuser(
+            "rotated", enabled=True, passwords=["+first"], reset_channels=True, channels=["*"], **ALLOWED
+        )
         consumer = bench.consumer(seen, options=RedisOptions(username="rotated", password="first"))
         consumer.start("a")
         drain_until(consumer, lambda: consumer.synced)
-        client.acl_setuser("rotated", enabled=True, passwords=["+second", "-first"], channels=["*"], **ALLOWED)
+        client.acl_setuser(
+            "rotated", enabled=True, passwords=["+second", "-first"], reset_channels=True, channels=["*"], **ALLOWED
+        )
         with pytest.raises(ConnectionLost, match="password") as caught:
             consumer.reconnect()
         assert not caught.value.permanent

@@ -15,7 +15,6 @@ import redis
 
 from bgresults.testing import RedisBinary, RedisServer, ThrowAwayCA
 from tests.support import wait_until
-from tests.support.tls import needs_tls
 
 WAIT = 10
 
@@ -137,7 +136,6 @@ def test_no_tls_port(own_redis: RedisServer) -> None:
 
 
 @pytest.mark.tls
-@needs_tls
 class TestTLS:
     def test_it_answers(self, ca: ThrowAwayCA) -> None:
         with RedisServer(tls=ca.server("localhost", "127.0.0.1")) as server:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
-import pytest
-
 from bgresults.testing import ThrowAwayCA, find_redis_server
 
-__all__ = ["needs_tls"]
+__all__ = ["TLS_IS_MISSING"]
 
 
 def _missing() -> str | None:
@@ -20,9 +16,6 @@ def _missing() -> str | None:
     return None
 
 
-_REASON = _missing()
-
-#: Skips, unless the servers are promised to be there: then the test fails, and says what is missing.
-needs_tls = pytest.mark.skipif(
-    _REASON is not None and os.environ.get("BGRESULTS_REQUIRE_SERVERS") != "1", reason=_REASON or ""
-)
+#: Why TLS cannot be tested here, and what to install; None if it can. Tests of TLS carry the marker ``tls``, by which
+#: the conftest leaves them out; where the servers are promised to be there they run, and say what is missing.
+TLS_IS_MISSING = _missing()
