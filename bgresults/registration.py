@@ -49,7 +49,7 @@ def register(
                 raise TooManyPendingError(
                     f"{max_pending} futures may be pending at a time (max_pending); {len(futures)} more were asked for"
                 )
-    except BaseException:
+    except BaseException:  # KeyboardInterrupt too; raised again
         # A signal handler may raise between any two steps; whoever called gets no future then.
         take_back(session, futures)
         raise

@@ -156,8 +156,9 @@ def test_closing_while_it_trickles(line: Line) -> None:
     with line.watcher() as watcher:
         future = line.subscribed(watcher)
         line.proxy.trickle(8, 0.02)
+        before = line.proxy.passed("to_client")
         line.writer.write(future.task_id, "x" * 4000)
-        time.sleep(0.1)
+        wait_until(lambda: line.proxy.passed("to_client") > before, "the first bytes of the message")
         begin = time.monotonic()
         watcher.close()
         assert time.monotonic() - begin < 3, "the rest of the message would take ten seconds"

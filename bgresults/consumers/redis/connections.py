@@ -124,7 +124,7 @@ class Connector:
         connection = self._connection(opener)
         try:
             connection.connect()
-        except BaseException:
+        except BaseException:  # whatever it was: no descriptor may stay behind; raised again
             connection.disconnect()
             for sock in opened:
                 self.sockets.forget(sock)
@@ -202,7 +202,7 @@ class Connector:
             sock.connect(target)
             # For the first answers; the read timeout takes over when the connection is ready.
             sock.settimeout(_remaining(deadline))
-        except BaseException:
+        except BaseException:  # whatever it was: no descriptor may stay behind; raised again
             self._discard(sock)
             raise
         return sock
@@ -215,7 +215,7 @@ class Connector:
             wrapped.settimeout(_remaining(deadline))
             wrapped.do_handshake()
             wrapped.settimeout(_remaining(deadline))
-        except BaseException:
+        except BaseException:  # whatever it was: no descriptor may stay behind; raised again
             self._discard(current)
             raise
         return current

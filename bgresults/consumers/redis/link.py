@@ -108,7 +108,10 @@ class Link:
             self._wait_until(time.monotonic() + self._connector.read_timeout)
             self._take_in()
         self.answered()
-        return self._waiting.popleft()
+        message = self._waiting.popleft()
+        # What came together with it is out of sight of a select, like what a buffer holds.
+        self.unread = self.unread or bool(self._waiting)
+        return message
 
     def wait(self) -> None:
         """Wait until something is there to receive, at most ``read_timeout`` seconds."""
