@@ -11,6 +11,7 @@ import pytest
 from bgresults.benchmarking.arithmetic import percentile, ratios, summarise
 from bgresults.benchmarking.checks import AtMost, Check, Exactly, NeverAbove, Ratio
 from bgresults.benchmarking.lab import Lab
+from bgresults.benchmarking.pace import CALM, lowest_pace
 from bgresults.benchmarking.plot import write_plot
 from bgresults.benchmarking.question import Question
 from bgresults.benchmarking.report import Answer
@@ -97,6 +98,23 @@ def test_counts_are_judged_by_every_round() -> None:
 def test_every_contender_is_first_equally_often() -> None:
     orders = [Lab.in_turn(["a", "b", "c"], number) for number in range(3)]
     assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
+
+
+def test_the_pace_is_the_first_at_which_all_are_slower() -> None:
+    knees = {"early": 450.0, "late": 900.0}
+    asked: list[tuple[str, float]] = []
+
+    def slowness(way: str, rate: float) -> float:
+        asked.append((way, rate))
+        return 3.0 if rate > knees[way] else 1.0
+
+    assert lowest_pace(list(knees), slowness, 2.0) == 977
+    assert asked[:1] == [("early", CALM)]
+    assert max(rate for _, rate in asked) == 977
+
+
+def test_a_machine_that_is_never_slower_ends_the_search() -> None:
+    assert lowest_pace(["fast"], lambda _way, _rate: 1.0, 2.0) >= 20_000
 
 
 def test_questions_are_found_and_put_in_order(tmp_path: Path) -> None:
