@@ -5,6 +5,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+# Of the workers in test-celery-versions: all, or such as 5.3,5.7.
+CELERY_VERSIONS ?= all
 
 # The pyright of PyPI takes a node that is on PATH, and does not download one.
 export PYRIGHT_PYTHON_GLOBAL_NODE := 1
@@ -13,10 +15,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-full bench lint clean
+.PHONY: help demo test test-unit test-full test-celery-versions mutants bench lint clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 29
 
 $(STAMP): pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { \
@@ -42,6 +44,12 @@ test-unit: $(STAMP) ## what needs no server
 test-full: $(STAMP) ## all tests
 	$(PY) -m pytest $(PYTEST_ARGS)
 
+test-celery-versions: $(STAMP) ## workers, and a web process, with other versions of Celery
+	BGRESULTS_CELERY_VERSIONS=$(CELERY_VERSIONS) $(PY) -m pytest -m versions tests/versions $(PYTEST_ARGS)
+
+mutants: $(STAMP) ## wrong edits of the library, each of which a test has to notice
+	$(PY) -m tests.mutants
+
 bench: $(STAMP) ## the figures, ours beside Celery's
 	$(PY) -m benchmarks
 
@@ -53,5 +61,5 @@ lint: $(STAMP) ## ruff, mypy, pyright
 	$(PY) -m pyright
 
 clean: ## remove all that was generated
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .celery-versions build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -119,7 +119,8 @@ class Dispatcher:
         callbacks = future._settle(result, exception)
         self._pending.unpin(future)
         if callbacks is None:
-            # Cancelled, or finished from outside, in the meantime; it has been told and counted as that.
+            # Cancelled, or finished from outside, after it was taken out for this.
+            self._counters.cancelled += 1
             return
         if exception is None:
             self._counters.resolved += 1

@@ -46,6 +46,9 @@ def ensure_running(session: Session) -> None:
             if wakeup is not None:
                 wakeup.close()
             if isinstance(error, (RuntimeError, OSError)):
+                if session.ended is not None:
+                    # Closed, or forked, in the middle of the start: the caller looks for that next.
+                    return
                 raise BackendUnavailableError(f"the drain thread cannot be started: {error}") from error
             raise
 

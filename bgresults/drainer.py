@@ -207,6 +207,7 @@ class Drainer:
         if session.pid != os.getpid() or session.ended is not None or session.owner() is None:
             raise SessionEnded
         self._take_commands()
+        self._take_released()
         self._take_dropped()
         deadline = session.pending.next_deadline()
         if deadline is not None:
@@ -224,15 +225,13 @@ class Drainer:
             if command is Command.WATCH:
                 counters.watched += len(payload)
                 self._admit(payload, consume)
-            elif command is Command.RELEASED:
-                counters.cancelled += 1
-                release.append(payload)
-            elif command is Command.DROPPED:
-                counters.dropped += len(payload)
-                release.extend(payload)
+                # Whoever takes them back learns from this that they were counted.
+                payload.clear()
             elif command is Command.UNDO:
-                counters.watched -= len(payload)
-                release.extend(payload)
+                refs, task_ids = payload
+                if not refs:
+                    counters.watched -= len(task_ids)
+                release.extend(task_ids)
             elif command is Command.ABANDONED:
                 payload.cancel()
             elif command is Command.PROBE:
@@ -250,9 +249,16 @@ class Drainer:
                 pending.schedule(ref)
                 consume.append(ref.task_id)
 
+    def _take_released(self) -> None:
+        released = self._session.pending.released
+        if released:
+            task_ids = [released.popleft() for _ in range(len(released))]
+            self._session.counters.cancelled += len(task_ids)
+            self._release(task_ids)
+
     def _take_dropped(self) -> None:
         pending = self._session.pending
-        if pending.dropped:
+        if pending.anything_to_purge():
             purged = pending.purge()
             self._session.counters.dropped += len(purged)
             self._release(purged)

@@ -97,6 +97,8 @@ def _reset() -> None:
 
 
 def _before() -> None:
+    # After a fork that went unnoticed so far, the lock may be held by a thread that did not come along.
+    generation()
     process = _process
     try:
         process.lock.acquire()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from typing import Any
@@ -32,6 +32,19 @@ _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 
 # The standard library's own logger: who watches it for failing callbacks finds ours there as well.
 _logger = logging.getLogger("concurrent.futures")
+
+
+class _Condition(threading.Condition):
+    """A condition together with its lock.
+
+    ``with condition:`` calls functions written in Python, and a signal may be handled in those: an exception out of its
+    handler would leave the lock locked for ever, and with it the thread that resolves futures. ``with lock:`` cannot be
+    come in between.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        super().__init__(self.lock)
 
 
 class LazyFuture(Future[Any]):
@@ -52,7 +65,7 @@ class LazyFuture(Future[Any]):
     def __init__(self, owner: FutureOwner | None) -> None:
         self._owner = owner
         self._generation = generation()
-        self._cond: threading.Condition | None = None
+        self._cond: _Condition | None = None
 
     # -- concurrent.futures.Future ---------------------------------------------------------------------------------
 
@@ -78,17 +91,32 @@ class LazyFuture(Future[Any]):
         condition = self._condition
         owner: FutureOwner | None = None
         try:
-            with condition:
+            with condition.lock:
                 if self._state in (RUNNING, FINISHED):
                     return False
                 if self._state != PENDING:
                     return True
                 owner = self._owner
-                self._end_as_cancelled(owner, condition)
-        finally:
+                try:
+                    if owner is not None:
+                        owner._forget(self)
+                except BaseException:
+                    # A signal handler raised, perhaps before anything was done.
+                    if owner is not None:
+                        owner._forget(self)
+                    raise
+                finally:
+                    # Once it is out of the registry nobody else would ever end it.
+                    self._state = CANCELLED_AND_NOTIFIED
+                    self._owner = None
+                    self._wake_waiters_of_cancelled(condition)
+            if owner is not None:
+                owner._released(self)
+        except BaseException:
             # Also when a signal handler raised: an id that nobody waits for must not stay subscribed.
             if owner is not None:
                 owner._released(self)
+            raise
         for callback in self._done_callbacks:
             self._call(callback)
         return True
@@ -99,26 +127,15 @@ class LazyFuture(Future[Any]):
         A pending future with a callback is kept alive by its watcher. A callback must be quick: results of other tasks
         wait meanwhile. What it raises is logged and hurts nobody.
         """
-        if self._state not in _ENDED:
-            with self._condition:
-                if self._state not in _ENDED:
-                    self._done_callbacks.append(fn)
-                    # Under the condition: a resolving thread unpins after it held the condition, hence after this.
-                    owner = self._owner
-                    if owner is not None:
-                        owner._pin(self)
-                    return
-        self._call(fn)
+        self._append_callback(fn, pin=True)
 
     def set_result(self, result: Any) -> None:
         """Finish it from outside, as a test would; its id is no longer watched."""
-        self._detach()
-        super().set_result(result)
+        self._finish_by_hand(result, None)
 
     def set_exception(self, exception: BaseException | None) -> None:
         """Finish it from outside with ``exception``; its id is no longer watched."""
-        self._detach()
-        super().set_exception(exception)
+        self._finish_by_hand(None, exception)
 
     # -- for the thread that resolves it ---------------------------------------------------------------------------
 
@@ -135,16 +152,19 @@ class LazyFuture(Future[Any]):
                 owner = self._store(result, exception)
                 return []
         condition = self._condition
-        with condition:
+        with condition.lock:
             if self._state in _ENDED:
                 return None
             owner = self._store(result, exception)
-            for waiter in self._waiters:
-                if exception is None:
-                    waiter.add_result(self)
-                else:
-                    waiter.add_exception(self)
-            condition.notify_all()
+            try:
+                for waiter in self._waiters:
+                    if exception is None:
+                        waiter.add_result(self)
+                    else:
+                        waiter.add_exception(self)
+            finally:
+                # Also when a signal handler raised: settled once, it will not be again.
+                condition.notify_all()
             callbacks = list(self._done_callbacks)
         # The last reference to a watcher may go here: outside of both locks.
         del owner
@@ -161,7 +181,7 @@ class LazyFuture(Future[Any]):
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @property
-    def _condition(self) -> threading.Condition:
+    def _condition(self) -> _Condition:
         condition = self._cond
         if condition is None or self._generation != generation():
             condition = self._make_condition()
@@ -169,12 +189,12 @@ class LazyFuture(Future[Any]):
 
     @_condition.setter
     def _condition(self, condition: threading.Condition) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        # The standard library's types say that it can be set, and Future.__init__() does so.
-        self._cond = condition
+        # The standard library's types say that it can be set, and Future.__init__() does so, with a new one.
+        self._cond = _Condition()
 
-    def _make_condition(self) -> threading.Condition:
+    def _make_condition(self) -> _Condition:
         current = generation()
-        fresh = threading.Condition()
+        fresh = _Condition()
         with leaf_lock():
             inherited = self._generation != current
             condition = self._cond
@@ -209,37 +229,47 @@ class LazyFuture(Future[Any]):
 
     def _wait(self, timeout: float | None) -> None:
         condition = self._condition
-        with condition:
+        with condition.lock:
             if self._state in _ENDED:
                 return
-            owner = self._owner
-            if owner is not None and owner._on_drain_thread():
-                if timeout is not None and timeout <= 0:
-                    raise FutureTimeoutError
-                raise WouldDeadlockError(
-                    f"{self!r} was asked for its result in a callback: only the thread that runs this callback can "
-                    "deliver it; use add_done_callback() instead, or wait in another thread"
-                )
-            del owner
+            if timeout is None or timeout > 0:
+                self._refuse_to_block()
             condition.wait(timeout)
             if self._state not in _ENDED:
                 raise FutureTimeoutError
 
-    def _end_as_cancelled(self, owner: FutureOwner | None, condition: threading.Condition) -> None:
-        """Both steps of the standard library's cancellation at once; the condition is held.
+    def _refuse_to_block(self) -> None:
+        """Raise if the caller's thread must not wait for the end of this future, which is pending."""
+        owner = self._owner
+        if owner is not None and owner._on_drain_thread():
+            raise WouldDeadlockError(
+                f"{self!r} was waited for in a callback: only the thread that runs this callback can deliver it; "
+                "use add_done_callback() instead, or wait in another thread"
+            )
 
-        No executor will come along to do the second one, and without it wait() and as_completed() would not wake.
+    def _append_callback(self, fn: DoneCallback, *, pin: bool) -> None:
+        """Have ``fn`` called at the end; ``pin``: and be kept alive for that until then."""
+        if self._state not in _ENDED:
+            with self._condition.lock:
+                if self._state not in _ENDED:
+                    self._done_callbacks.append(fn)
+                    # Under the condition: a resolving thread unpins after it held the condition, hence after this.
+                    owner = self._owner
+                    if pin and owner is not None:
+                        owner._pin(self)
+                    return
+        self._call(fn)
+
+    def _wake_waiters_of_cancelled(self, condition: threading.Condition) -> None:
+        """The second step of the standard library's cancellation; the condition is held.
+
+        No executor will come along to do it, and without it wait() and as_completed() would not wake.
         """
         try:
-            if owner is not None:
-                owner._forget(self)
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
         finally:
-            # Once it is out of the registry nobody else would ever end it.
-            self._state = CANCELLED_AND_NOTIFIED
-            self._owner = None
-        for waiter in self._waiters:
-            waiter.add_cancelled(self)
-        condition.notify_all()
+            condition.notify_all()
 
     def _call(self, callback: DoneCallback) -> None:
         """Call a callback in a thread of the user's, as the standard library does: it is not the caller's fault."""
@@ -248,9 +278,25 @@ class LazyFuture(Future[Any]):
         except Exception:
             _logger.exception("exception calling callback for %r", self)
 
-    def _detach(self) -> None:
+    def _finish_by_hand(self, result: Any, exception: BaseException | None) -> None:
+        # In a forked child this ends an inherited future, which has no owner then.
+        self._current_state()
         owner = self._owner
-        if owner is not None:
-            self._owner = None
-            owner._forget(self)
-            owner._released(self)
+        try:
+            if owner is not None:
+                owner._forget(self)
+            callbacks = self._settle(result, exception)
+            if owner is not None:
+                owner._released(self)
+        except BaseException:
+            # A signal handler raised, somewhere in there: all of it once more.
+            if owner is not None:
+                owner._forget(self)
+            self._settle(result, exception)
+            if owner is not None:
+                owner._released(self)
+            raise
+        if callbacks is None:
+            raise InvalidStateError(f"{self._state}: {self!r}")
+        for callback in callbacks:
+            self._call(callback)

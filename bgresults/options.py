@@ -80,7 +80,8 @@ class RedisOptions:
 
     Attributes:
         username, password: credentials for ``AUTH``; never part of a ``repr``.
-        credential_provider: a ``redis.CredentialProvider`` that is asked at every connect; excludes the two above.
+        credential_provider: a ``redis.CredentialProvider`` that is asked, on the drain thread, at every attempt to
+            connect; excludes the two above. What it raises is an outage.
         ssl_cert_reqs: ``"required"`` (default), ``"optional"`` or ``"none"``. All ``ssl_*`` are for ``rediss://`` only.
         ssl_ca_certs: path of a file with the CA certificates to trust instead of the system's.
         ssl_certfile, ssl_keyfile, ssl_password: client certificate, its key and the password of that key.

@@ -13,11 +13,12 @@ class FutureOwner(Protocol):
     ``future`` is a :class:`~bgresults.futures.ResultFuture` everywhere, which this module lies below of.
     """
 
-    def _forget(self, future: Any) -> None:
-        """Take it out of the registry. Leaf lock only: the future's condition is held."""
+    def _forget(self, future: Any) -> bool | None:
+        """Take it out of the registry, to end it; whether it was there. Leaf lock only: its condition is held."""
+        ...
 
     def _released(self, future: Any) -> None:
-        """Whoever holds it cancelled or finished it: the drain thread may stop watching its id."""
+        """It was taken out: have the drain thread look. May be called twice."""
 
     def _pin(self, future: Any) -> None:
         """Keep it alive until it ends: somebody waits for it through a callback alone."""

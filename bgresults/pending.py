@@ -53,8 +53,11 @@ class PendingResults:
     """The registry of one session."""
 
     def __init__(self) -> None:
-        # The lock of the process this session belongs to: a forked child makes a new session, and this one is dropped.
+        # The lock of the process this session belongs to, for the drain thread. Callers ask for it each time: one may
+        # be in the middle of a call here when a signal handler forks, and go on in the child.
         self._lock = leaf_lock()
+        # Counts the changes of what is registered under an id that was registered before.
+        self._changes = 0
         self._first: dict[str, FutureRef] = {}
         # The other futures of the same ids, and how many there are.
         self._others: dict[str, list[FutureRef]] = {}
@@ -63,12 +66,16 @@ class PendingResults:
         # References whose future is gone. Their weakref callback only appends here: it may run in the garbage
         # collector, in the middle of one of the methods below.
         self.dropped: deque[FutureRef] = deque()
+        # Ids of futures that were taken out, for the drain thread to ask for no longer: of those that nobody referred
+        # to, and of those that their owners cancelled or finished. Written together with the registry, so that an
+        # exception out of a signal handler leaves none behind that is subscribed for nobody.
+        self._swept: deque[str] = deque()
+        self.released: deque[str] = deque()
         self._deadlines: list[tuple[float, int, str]] = []
         self._sequence = itertools.count()
 
     def __len__(self) -> int:
         """How many futures are registered. Any thread; exact when nobody else is at work."""
-        # A signal handler that raises in the middle of add() may leave the second number short by one.
         return max(0, len(self._first) + self._joined)
 
     def __contains__(self, task_id: str) -> bool:
@@ -77,54 +84,71 @@ class PendingResults:
 
     def ids(self) -> list[str]:
         """The registered ids. Any thread."""
-        with self._lock:
+        with leaf_lock():
             return list(self._first)
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
     def add(self, ref: FutureRef) -> None:
         """Register a future."""
-        if self._first.setdefault(ref.task_id, ref) is ref:
+        task_id = ref.task_id
+        if self._first.setdefault(task_id, ref) is ref:
             return
-        with self._lock:
+        with leaf_lock():
             # Taken in the meantime? Then this one is the first again.
-            if self._first.setdefault(ref.task_id, ref) is not ref:
-                # Steps that a signal handler may come between, and do the same: none undoes another's.
-                self._others.setdefault(ref.task_id, []).append(ref)
-                self._joined += 1
+            while self._first.setdefault(task_id, ref) is not ref:
+                # The calling thread may handle a signal after any call, and its handler may cancel the first one, or
+                # raise. So there is no call from this question on.
+                if task_id in self._first:
+                    if task_id in self._others:
+                        self._others[task_id] += [ref]
+                    else:
+                        self._others[task_id] = [ref]
+                    self._joined += 1
+                    self._changes += 1
+                    return
 
     def pin(self, future: ResultFuture) -> None:
         """Hold ``future`` strongly until it leaves."""
         self._pinned.add(future)
 
-    def discard(self, ref: FutureRef) -> bool:
-        """Take one future out; False if it has left already."""
-        with self._lock:
-            return self._discard(ref)
-
-    def forget(self, future: ResultFuture) -> bool:
-        """Take ``future`` out; False if it has left already."""
-        with self._lock:
+    def forget(self, future: ResultFuture, *, release: bool = False) -> bool:
+        """Take ``future`` out; False if it has left already. ``release``: leave its id for the drain thread to find."""
+        with leaf_lock():
             for ref in self._refs(future.task_id):
                 if ref() is future:
                     self._pinned.discard(future)
-                    return self._discard(ref)
+                    if not self._discard(ref):
+                        return False
+                    if release:
+                        self.released.append(ref.task_id)
+                    return True
             return False
 
-    def purge(self) -> list[str]:
-        """Take out the futures that nobody refers to any more; return their ids, one for each future."""
-        purged = []
+    def sweep(self) -> None:
+        """Take out the futures that nobody refers to any more; :meth:`purge` will tell the drain thread which."""
         while self.dropped:
-            try:
-                ref = self.dropped.popleft()
-            except IndexError:
-                # Another thread is purging too.
-                break
-            if self.discard(ref):
-                purged.append(ref.task_id)
-        return purged
+            with leaf_lock():
+                if not self.dropped:
+                    # Another thread is sweeping too.
+                    return
+                ref = self.dropped[0]
+                if self._discard(ref):
+                    self._swept.append(ref.task_id)
+                # A signal handler of this thread may have swept as well.
+                if self.dropped and self.dropped[0] is ref:
+                    self.dropped.popleft()
 
     # -- drain thread ----------------------------------------------------------------------------------------------
+
+    def purge(self) -> list[str]:
+        """:meth:`sweep`, and return the ids of all that were swept since, one for each future."""
+        self.sweep()
+        return [self._swept.popleft() for _ in range(len(self._swept))]
+
+    def anything_to_purge(self) -> bool:
+        """Whether :meth:`purge` has something to do."""
+        return bool(self.dropped or self._swept)
 
     def take(self, task_id: str) -> list[FutureRef]:
         """Take an id out with all its futures; empty if nobody waits for it."""
@@ -136,6 +160,7 @@ class PendingResults:
             if others is None:
                 return [first]
             self._joined -= len(others)
+            self._changes += 1
             return [first, *others]
 
     def unpin(self, future: ResultFuture) -> None:
@@ -178,18 +203,27 @@ class PendingResults:
         return [] if first is None else [first, *self._others.get(task_id, ())]
 
     def _discard(self, ref: FutureRef) -> bool:
-        # Identity throughout: weak references are equal when their futures are.
-        remaining = self._refs(ref.task_id)
-        kept = [other for other in remaining if other is not ref]
-        if len(kept) == len(remaining):
-            return False
-        if not kept:
-            del self._first[ref.task_id]
+        task_id = ref.task_id
+        while True:
+            changes = self._changes
+            # Identity throughout: weak references are equal when their futures are.
+            remaining = self._refs(task_id)
+            kept = [other for other in remaining if other is not ref]
+            first, others = (kept[0], kept[1:]) if kept else (None, [])
+            if len(kept) == len(remaining):
+                return False
+            # A signal handler of this thread may have come after any of these calls. From here on there is none.
+            if changes == self._changes:
+                break
+        self._changes += 1
+        if first is None:
+            del self._first[task_id]
             return True
-        self._first[ref.task_id] = kept[0]
-        self._others[ref.task_id] = kept[1:]
-        if not kept[1:]:
-            del self._others[ref.task_id]
+        self._first[task_id] = first
+        if others:
+            self._others[task_id] = others
+        else:
+            del self._others[task_id]
         self._joined -= 1
         return True
 

@@ -6,9 +6,11 @@ the same moment either finds the futures in its registry, or is found out by the
 
 from __future__ import annotations
 
+import os
+
 from bgresults.errors import TooManyPendingError
 from bgresults.futures import ResultFuture
-from bgresults.pending import reference
+from bgresults.pending import FutureRef, reference
 from bgresults.session import Command, ErrorFactory, Session
 
 __all__ = ["register", "take_back"]
@@ -51,16 +53,20 @@ def register(
                 )
     except BaseException:  # KeyboardInterrupt too; raised again
         # A signal handler may raise between any two steps; whoever called gets no future then.
-        take_back(session, futures)
+        take_back(session, futures, refs)
         raise
     return refusal
 
 
-def take_back(session: Session, futures: list[ResultFuture]) -> None:
+def take_back(session: Session, futures: list[ResultFuture], refs: list[FutureRef] | None = None) -> None:
     """Undo a registration. Futures that the drain thread has taken meanwhile are left to it.
 
-    The thread may have asked for the ids already, so it is told which ones to let go of.
+    The thread may have asked for the ids already, so it is told which ones to let go of. If it is not certain that it
+    has heard of them before, give the references that it would have heard of: they are gone from the list then.
     """
+    if session.pid != os.getpid():
+        # Forked in the middle of the call: this registry is the parent's.
+        return
     undone = [future.task_id for future in futures if session.pending.forget(future)]
     if undone:
-        session.tell(Command.UNDO, undone)
+        session.tell(Command.UNDO, (refs or [], undone))

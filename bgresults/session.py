@@ -22,6 +22,7 @@ from typing import Any
 from bgresults.consumers.base import BaseResultConsumer
 from bgresults.errors import ForkedError, WatcherError
 from bgresults.futures import ResultFuture
+from bgresults.latch import Latch
 from bgresults.options import RetryPolicy
 from bgresults.pending import FutureRef, PendingResults
 from bgresults.stats import Counters, WatcherStats
@@ -51,12 +52,8 @@ class Command(enum.Enum):
 
     #: A list of references was registered: ask for their ids.
     WATCH = enum.auto()
-    #: The futures of these ids were taken back by the call that had registered them.
+    #: Futures were taken back by the call that had registered them: the references of that call, and the ids.
     UNDO = enum.auto()
-    #: The future of this id was cancelled or finished by its owner.
-    RELEASED = enum.auto()
-    #: The futures of these ids were dropped, and have been taken out already.
-    DROPPED = enum.auto()
     #: A state stream was dropped: cancel its future.
     ABANDONED = enum.auto()
     #: Somebody would like to know whether a failed backend is mended.
@@ -94,7 +91,7 @@ class Session:
         #: Why this session is over. Set once, by the closing thread, by a forked child, or by the thread as it dies.
         self.ended: ErrorFactory | None = None
         #: Set while there is something to learn from `state`: connected, failed or over.
-        self.ready = threading.Event()
+        self.ready = Latch()
         # Set by the starting thread, under `starting`.
         self.thread: threading.Thread | None = None
         self.thread_ident: int | None = None
@@ -110,8 +107,13 @@ class Session:
 
     def tell(self, command: Command, payload: Any = None) -> None:
         """Append a command and wake the drain thread."""
-        self.commands.append((command, payload))
-        self.wake()
+        try:
+            self.commands.append((command, payload))
+            self.wake()
+        except BaseException:
+            # A signal handler raised: what was appended must not wait for somebody else's wake-up.
+            self.wake()
+            raise
 
     def wake(self) -> None:
         """Make the drain thread look around."""
@@ -132,15 +134,19 @@ class Session:
 
     def purge(self) -> None:
         """Make room: take out the dropped futures now instead of in the next turn."""
-        purged = self.pending.purge()
-        if purged:
-            self.tell(Command.DROPPED, purged)
+        self.pending.sweep()
+        self.wake()
 
     def end(self, why: ErrorFactory) -> None:
         """Have the drain thread finish; futures that are pending then, or come later, get ``why()``."""
-        if self.ended is None:
-            self.ended = why
-        self.wake()
+        try:
+            if self.ended is None:
+                self.ended = why
+            self.wake()
+        except BaseException:
+            # A signal handler raised, perhaps before the thread was woken.
+            self.wake()
+            raise
 
     def current_refusal(self) -> ErrorFactory | None:
         """Why a future that has just been registered must not stay so."""
@@ -175,6 +181,8 @@ class Session:
             self.consumer.on_after_fork()
         if self.wakeup is not None:
             self.wakeup.close_inherited()
+        # This very thread may wait for it: the fork was a signal handler's, and it goes on here.
+        self.ready.set()
 
 
 def _forked() -> ForkedError:

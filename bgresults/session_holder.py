@@ -25,30 +25,35 @@ class SessionHolder:
         session = self._session
         if session.pid != os.getpid():
             forking.generation()
+            # Another thread may be at it at this moment, and may not have come to this watcher yet.
+            self._after_fork_in_child()
             session = self._session
         return session
 
-    def _replace(self, session: Session) -> None:
+    def _replace(self, session: Session, *, closed: bool = False) -> None:
+        """Put a new session in the place of one that is over; whoever comes second changes nothing."""
         fresh = Session(self._settings, self)
+        if closed:
+            fresh.ended = closed_error
+            fresh.state = State.CLOSED
         with forking.leaf_lock():
             if self._session is session:
                 self._session = fresh
 
     def _after_fork_in_child(self) -> None:
         inherited = self._session
-        self._session = Session(self._settings, self)
-        if inherited.ended is closed_error:
-            self._session.ended = closed_error
-            self._session.state = State.CLOSED
+        if inherited.pid == os.getpid():
+            return
+        self._replace(inherited, closed=inherited.ended is closed_error)
         inherited.abandon()
 
     # -- FutureOwner -------------------------------------------------------------------------------------------------
 
-    def _forget(self, future: ResultFuture) -> None:
-        self._session.pending.forget(future)
+    def _forget(self, future: ResultFuture) -> bool:
+        return self._session.pending.forget(future, release=True)
 
     def _released(self, future: ResultFuture) -> None:
-        self._session.tell(Command.RELEASED, future.task_id)
+        self._session.wake()
 
     def _pin(self, future: ResultFuture) -> None:
         self._session.pending.pin(future)

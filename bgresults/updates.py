@@ -6,7 +6,6 @@ import queue
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bgresults.errors import WouldDeadlockError
 from bgresults.futures import ResultFuture, UpdateCallback
 from bgresults.meta import READY_STATES, TaskMeta
 
@@ -29,19 +28,18 @@ class StateStream(Iterator[TaskMeta]):
         self,
         watch: Callable[[UpdateCallback], ResultFuture],
         timeout: float | None,
-        on_drain_thread: Callable[[], bool],
         release: Callable[[ResultFuture], None],
     ) -> None:
         self._timeout = timeout
-        self._on_drain_thread = on_drain_thread
         self._release = release
         # The callbacks know the queue and not the stream: a pinned future must not keep the stream alive, or dropping
         # the stream would end nothing.
         states: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._states = states
         self._future = watch(states.put)
-        self._future.add_done_callback(lambda _future: states.put(_END))
+        # At once: a signal handler may raise in the next call.
         self._ended = False
+        self._future.add_done_callback(lambda _future: states.put(_END))
 
     def __iter__(self) -> StateStream:
         return self
@@ -53,21 +51,15 @@ class StateStream(Iterator[TaskMeta]):
             StopIteration: the final state was yielded before, or the stream was closed.
             TimeoutError: no state came for ``timeout`` seconds; the stream can be asked again.
             WatcherError: waiting itself went wrong.
+            WouldDeadlockError: asked for in a callback, while the task goes on.
         """
         if self._ended:
             raise StopIteration
-        if self._on_drain_thread():
-            raise WouldDeadlockError("updates() asked for in a callback: only this very thread can deliver them")
+        if not self._future.done():
+            self._future._refuse_to_block()
         # Asked in this order: what came before the end was put in before the end. It is asked at all because in a
         # forked child nobody will ever put the end in; there the question itself ends the future.
-        if self._future.done() and self._states.empty():
-            self._states.put(_END)
-        try:
-            item = self._states.get(timeout=self._timeout)
-        except queue.Empty:
-            raise TimeoutError(
-                f"no state of task {self._future.task_id!r} came for {self._timeout:g} s"  # None cannot time out
-            ) from None
+        item: Any = _END if self._future.done() and self._states.empty() else self._next_item()
         if item is not _END:
             state: TaskMeta = item
             return state
@@ -78,6 +70,14 @@ class StateStream(Iterator[TaskMeta]):
             if error is not None and self._future.status not in READY_STATES:
                 raise error
         raise StopIteration
+
+    def _next_item(self) -> Any:
+        try:
+            return self._states.get(timeout=self._timeout)
+        except queue.Empty:
+            raise TimeoutError(
+                f"no state of task {self._future.task_id!r} came for {self._timeout:g} s"  # None cannot time out
+            ) from None
 
     def close(self) -> None:
         """Stop watching. Idempotent."""

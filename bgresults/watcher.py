@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bgresults.consumers import consumer_for
+from bgresults.configuration import Configuration, configured
 from bgresults.dispatcher import Dispatcher
 from bgresults.drain_thread import ensure_running
 from bgresults.errors import (
@@ -19,14 +17,16 @@ from bgresults.errors import (
     WouldDeadlockError,
 )
 from bgresults.futures import ResultFuture, UpdateCallback
-from bgresults.options import LONGEST_LIFETIME, RedisOptions, RetryPolicy, check_choice, check_seconds
+from bgresults.options import LONGEST_LIFETIME, RedisOptions, RetryPolicy, check_seconds
 from bgresults.registration import register, take_back
-from bgresults.session import Command, ErrorFactory, Session, SessionSettings, State
+from bgresults.session import Command, ErrorFactory, Session, State
 from bgresults.session_holder import SessionHolder, closed_error
 from bgresults.stats import WatcherStats
 from bgresults.task_ids import task_id_of, task_ids_of
 from bgresults.updates import StateStream
-from bgresults.urls import redacted
+
+if TYPE_CHECKING:
+    from bgresults.integrations.celery import CeleryResultWatcher
 
 __all__ = ["ResultWatcher"]
 
@@ -60,13 +60,17 @@ class ResultWatcher(SessionHolder):
         on_disconnect: ``"wait"`` keeps futures pending through an outage; ``"fail"`` ends them, and those that come
             before it is over, with ``BackendUnavailableError``.
         retry: how to reconnect.
-        connect_timeout: seconds that one attempt to connect may take, not counting the resolution of the host's name.
+        connect_timeout: seconds that one attempt to connect may take, not counting the resolution of the host's name
+            and a credential provider.
         redis: how to speak to a Redis server, beyond what the URL says.
         name: appears in the thread's name and in log lines.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text names it and what is allowed.
     """
+
+    #: What :meth:`watch` makes.
+    _future_class: type[ResultFuture] = ResultFuture
 
     def __init__(
         self,
@@ -83,40 +87,37 @@ class ResultWatcher(SessionHolder):
         redis: RedisOptions = RedisOptions(),
         name: str | None = None,
     ) -> None:
-        check_seconds("default_lifetime", default_lifetime, optional=True, most=LONGEST_LIFETIME)
-        if isinstance(max_pending, bool) or not isinstance(max_pending, int):
-            raise TypeError(f"max_pending must be an int above 0, not {type(max_pending).__name__}")
-        if max_pending < 1:
-            raise ValueError(f"max_pending must be an int above 0, not {max_pending}")
-        check_choice("on_disconnect", on_disconnect, ("wait", "fail"))
-        if name is not None and not isinstance(name, str):
-            raise TypeError(f"name must be a str or None, not {type(name).__name__}")
-        for argument, value, kind in (("retry", retry, RetryPolicy), ("redis", redis, RedisOptions)):
-            if not isinstance(value, kind):
-                raise TypeError(f"{argument} must be a {kind.__name__}, not {type(value).__name__}")
-        make_consumer = functools.partial(
-            consumer_for,
-            url,
-            key_prefix=key_prefix,
-            serializer=serializer,
-            accept=accept if accept is None or isinstance(accept, (str, bytes)) else list(accept),
-            connect_timeout=connect_timeout,
-            options=redis,
-        )
-        # Made and thrown away: it checks everything that only the backend's own consumer knows.
-        make_consumer()
-        self._default_lifetime = default_lifetime
-        self._max_pending = max_pending
-        super().__init__(
-            SessionSettings(
-                name=name or "redis",
-                address=redacted(url),
-                logger=logging.getLogger("bgresults.redis"),
-                make_consumer=make_consumer,
-                retry=retry,
+        self._adopt(
+            configured(
+                url,
+                key_prefix=key_prefix,
+                serializer=serializer,
+                accept=accept,
+                default_lifetime=default_lifetime,
+                max_pending=max_pending,
                 on_disconnect=on_disconnect,
+                retry=retry,
+                connect_timeout=connect_timeout,
+                redis=redis,
+                name=name,
             )
         )
+
+    def _adopt(self, configuration: Configuration) -> None:
+        self._default_lifetime = configuration.default_lifetime
+        self._max_pending = configuration.max_pending
+        super().__init__(configuration.session)
+
+    @classmethod
+    def from_celery(cls, app: Any, **overrides: Any) -> CeleryResultWatcher:
+        """Return the watcher of a Celery application: :func:`bgresults.integrations.celery.from_celery`."""
+        try:
+            from bgresults.integrations.celery import from_celery
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] != "celery":
+                raise
+            raise ImportError("from_celery() needs Celery: pip install 'bgresults[celery]'") from error
+        return from_celery(app, **overrides)
 
     # -- watching ----------------------------------------------------------------------------------------------------
 
@@ -170,9 +171,7 @@ class ResultWatcher(SessionHolder):
             As :meth:`watch`. See :class:`~bgresults.updates.StateStream` for what iterating raises.
         """
         check_seconds("timeout", timeout, optional=True)
-        return StateStream(
-            lambda on_update: self.watch(task_id, on_update=on_update), timeout, self._on_drain_thread, self._abandoned
-        )
+        return StateStream(lambda on_update: self.watch(task_id, on_update=on_update), timeout, self._abandoned)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -264,12 +263,15 @@ class ResultWatcher(SessionHolder):
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _deadline(self, lifetime: float | _Default | None) -> float | None:
+    def _seconds(self, lifetime: float | _Default | None) -> float | None:
+        """How long a watch with this ``lifetime`` lasts; None for ever."""
         if isinstance(lifetime, _Default):
-            seconds = self._default_lifetime
-        else:
-            check_seconds("lifetime", lifetime, optional=True, most=LONGEST_LIFETIME)
-            seconds = lifetime
+            return self._default_lifetime
+        check_seconds("lifetime", lifetime, optional=True, most=LONGEST_LIFETIME)
+        return lifetime
+
+    def _deadline(self, lifetime: float | _Default | None) -> float | None:
+        seconds = self._seconds(lifetime)
         return None if seconds is None else time.monotonic() + seconds
 
     def _watch(self, keys: list[str], deadline: float | None, on_update: UpdateCallback | None) -> list[ResultFuture]:
@@ -277,7 +279,8 @@ class ResultWatcher(SessionHolder):
             raise TypeError(f"on_update must be callable or None, not {type(on_update).__name__}")
         while True:
             session = self._session_here()
-            futures = [ResultFuture(key, self, on_update) for key in keys]
+            future_class = self._future_class
+            futures = [future_class(key, self, on_update) for key in keys]
             refusal = register(session, futures, deadline, self._max_pending, pinned=on_update is not None)
             if refusal is None:
                 try:

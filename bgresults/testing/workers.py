@@ -45,6 +45,7 @@ class CeleryWorker:
         args: more arguments of ``celery worker``, such as ``["-Q", "mine"]``.
         log_level: of the worker.
         start_timeout: seconds until a worker that is not ready is given up.
+        python: the interpreter to run it with, of an environment with another Celery; None means that of this process.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class CeleryWorker:
         args: Sequence[str] = (),
         log_level: str = "WARNING",
         start_timeout: float = 30.0,
+        python: Path | str | None = None,
     ) -> None:
         self.name = f"bgresults-{uuid.uuid4().hex[:12]}@localhost"
         self._owned_folder = OwnedFolder("bgresults-worker-")
@@ -67,7 +69,7 @@ class CeleryWorker:
         self._start_timeout = start_timeout
         self._process: OwnedProcess | None = None
         self._environment = self._environment_with(env or {}, python_path)
-        self._command = [sys.executable, "-m", "celery", "-A", app, "worker"]
+        self._command = [str(python or sys.executable), "-m", "celery", "-A", app, "worker"]
         self._command += ["--pool=prefork", "--concurrency", str(concurrency), "-n", self.name, "-l", log_level]
         # Nothing that talks to other workers, so nothing that waits for them.
         self._command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-I", _READY_MODULE, *args]

@@ -143,17 +143,20 @@ def test_channels_that_nobody_asked_for() -> None:
         assert not future.done()
 
 
-def test_a_server_that_lets_in_and_hangs_up() -> None:
+@pytest.mark.parametrize("last", [b"PING", b"MGET"])
+def test_a_server_that_lets_in_and_hangs_up(last: bytes) -> None:
     """No hammering: the back-off grows although every attempt succeeds."""
-    with (
-        fake_server(lambda received: b"+PONG\r\n" + HANG_UP if b"PING" in received else None) as (url, connections),
-        ResultWatcher(url) as watcher,
-    ):
-        watcher.wait_ready(0.1)
+
+    def answer(received: bytes) -> bytes:
+        return redis_like(received) + (HANG_UP if last in received else b"")
+
+    with fake_server(answer) as (url, connections), ResultWatcher(url) as watcher:
+        future = watcher.watch("id")
         wait_until(lambda: connections[0] >= 4, "the first attempts")
         before = connections[0]
         assert not threading.Event().wait(1.0)
         assert connections[0] - before < 100
+        assert not future.done()
 
 
 def test_values_that_look_like_the_protocol(own_redis: RedisServer) -> None:

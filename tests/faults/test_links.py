@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import random
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from bgresults import RedisOptions, ResultFuture, ResultWatcher, RetryPolicy
 from bgresults.testing import FaultProxy, RedisServer, ThrowAwayCA, find_redis_server
 from tests.support import wait_until
-from tests.support.results import ResultWriter, new_id
+from tests.support.lines import NOTICED, RECOVERED, Line
+from tests.support.results import ResultWriter, new_id, new_ids
+from tests.support.waiters import Waiters
 
 WAIT = 30
-QUICK = RetryPolicy(initial=0.01, maximum=0.05)
-
-
-@dataclass
-class Line:
-    """A watcher, and the proxy between it and its server."""
-
-    server: RedisServer
-    proxy: FaultProxy
-    writer: ResultWriter
-    ca: Path | None
-    log: pytest.LogCaptureFixture
-
-    @contextlib.contextmanager
-    def watcher(self, *, connect_timeout: float = 0.5, read_timeout: float = 0.3) -> Iterator[ResultWatcher]:
-        options = RedisOptions(
-            health_check_interval=0.2, read_timeout=read_timeout, ssl_ca_certs=None if self.ca is None else str(self.ca)
-        )
-        scheme = "redis" if self.ca is None else "rediss"
-        url = f"{scheme}://127.0.0.1:{self.proxy.port}/0"
-        with ResultWatcher(url, redis=options, retry=QUICK, connect_timeout=connect_timeout) as watcher:
-            yield watcher
-            assert self.proxy.most_connections <= 2
-
-    def subscribed(self, watcher: ResultWatcher) -> ResultFuture:
-        """A future that the server knows of, on a line that works."""
-        future = watcher.watch(new_id())
-        assert watcher.wait_ready(WAIT)
-        wait_until(lambda: self.writer.channels() == {future.task_id}, "the subscription")
-        self.log.clear()
-        return future
-
-    def levels(self) -> list[str]:
-        return [record.levelname for record in self.log.records if record.name.startswith("bgresults")]
-
-    def told(self, levels: list[str]) -> None:
-        """A result may be there a moment before the line in the log."""
-        wait_until(lambda: len(self.levels()) >= len(levels), "the log")
-        assert self.levels() == levels
-
-    def is_well_again(self, watcher: ResultWatcher) -> None:
-        """One outage, told once; and live messages arrive."""
-        assert watcher.wait_ready(WAIT)
-        future = watcher.watch(new_id())
-        wait_until(lambda: future.task_id in self.writer.channels(), "the next subscription")
-        self.writer.write(future.task_id, "live")
-        assert future.result(WAIT) == "live"
-        assert watcher.stats().reconnects == 1
-        self.told(["WARNING", "INFO"])
+THREADS = 8
 
 
 @pytest.fixture(
@@ -86,7 +36,6 @@ def endpoint(request: pytest.FixtureRequest) -> Iterator[tuple[RedisServer, Thro
 @pytest.fixture
 def line(endpoint: tuple[RedisServer, ThrowAwayCA | None], caplog: pytest.LogCaptureFixture) -> Iterator[Line]:
     server, ca = endpoint
-    caplog.set_level(logging.INFO, logger="bgresults")
     writer = ResultWriter(server)
     port = server.port if ca is None else server.tls_port
     with FaultProxy(port) as proxy:
@@ -102,9 +51,9 @@ def test_an_end_with_and_without_a_word(line: Line, how: str) -> None:
         line.proxy.refuse()
         assert getattr(line.proxy, how)() == 2
         line.writer.write(future.task_id, how)
-        wait_until(lambda: not watcher.connected, "the outage to be noticed")
+        line.noticed(watcher)
         line.proxy.accept()
-        assert future.result(WAIT) == how
+        assert future.result(RECOVERED) == how
         assert watcher.stats().recovered == 1
         line.is_well_again(watcher)
 
@@ -115,12 +64,12 @@ def test_a_black_hole(line: Line) -> None:
         future = line.subscribed(watcher)
         line.proxy.black_hole()
         line.writer.write(future.task_id, "meanwhile")
-        wait_until(lambda: not watcher.connected, "the silence to be noticed")
+        line.noticed(watcher)
         made = line.proxy.connections_made
         wait_until(lambda: line.proxy.connections_made >= made + 2, "vain attempts")
         assert line.proxy.most_connections <= 2
         line.proxy.pass_through()
-        assert future.result(WAIT) == "meanwhile"
+        assert future.result(RECOVERED) == "meanwhile"
         line.is_well_again(watcher)
 
 
@@ -130,9 +79,9 @@ def test_answers_that_get_lost(line: Line) -> None:
         future = line.subscribed(watcher)
         line.proxy.black_hole("to_client")
         line.writer.write(future.task_id, "meanwhile")
-        wait_until(lambda: not watcher.connected, "the silence to be noticed")
+        line.noticed(watcher)
         line.proxy.pass_through()
-        assert future.result(WAIT) == "meanwhile"
+        assert future.result(RECOVERED) == "meanwhile"
         line.is_well_again(watcher)
 
 
@@ -193,7 +142,7 @@ def test_refused_at_first(line: Line) -> None:
         line.writer.write(future.task_id, "early")
         assert not watcher.wait_ready(0.3)
         line.proxy.accept()
-        assert future.result(WAIT) == "early"
+        assert future.result(RECOVERED) == "early"
         assert watcher.stats().reconnects == 0
         line.told(["WARNING", "INFO"])
 
@@ -213,10 +162,10 @@ def test_garbage(line: Line, garbage: bytes) -> None:
         future = line.subscribed(watcher)
         line.proxy.refuse()
         line.proxy.garbage(garbage)
-        wait_until(lambda: not watcher.connected, "the garbage to be noticed")
+        line.noticed(watcher)
         line.writer.write(future.task_id, "good")
         line.proxy.accept()
-        assert future.result(WAIT) == "good"
+        assert future.result(RECOVERED) == "good"
         line.is_well_again(watcher)
 
 
@@ -227,7 +176,7 @@ def test_garbage_instead_of_a_greeting(line: Line) -> None:
         wait_until(lambda: line.proxy.connections_made >= 5, "vain attempts")
         line.writer.write(future.task_id, "good")
         line.proxy.pass_through()
-        assert future.result(WAIT) == "good"
+        assert future.result(RECOVERED) == "good"
         line.is_well_again(watcher)
 
 
@@ -261,17 +210,72 @@ def test_dropped_after_every_so_many_bytes(line: Line) -> None:
         assert line.proxy.most_connections <= 2
 
 
-def test_many_outages(line: Line) -> None:
-    """One after the other, each of its own kind; no result is lost, and each outage is counted and told once."""
+@pytest.mark.parametrize("when", ["at first", "after an outage"])
+def test_a_slow_start(line: Line, when: str) -> None:
+    """A server that accepts, and answers later than an attempt may take: each attempt ends, until one succeeds."""
     with line.watcher() as watcher:
-        line.subscribed(watcher)
-        for number, how in enumerate(["cut", "reset", "cut", "reset", "cut"], 1):
-            future = watcher.watch(new_id())
-            wait_until(lambda future=future: future.task_id in line.writer.channels(), "the subscription")  # type: ignore[misc]
-            line.proxy.refuse()
-            getattr(line.proxy, how)()
-            line.writer.write(future.task_id, number)
-            line.proxy.accept()
-            assert future.result(WAIT) == number
-            wait_until(lambda number=number: watcher.stats().reconnects == number, "the count")  # type: ignore[misc]
-        line.told(["WARNING", "INFO"] * 5)
+        future = line.subscribed(watcher) if when == "after an outage" else None
+        line.proxy.delay(60, "to_client")
+        line.proxy.cut()
+        future = future or watcher.watch(new_id())
+        line.noticed(watcher)
+        made = line.proxy.connections_made
+        wait_until(lambda: line.proxy.connections_made >= made + 3, "attempts that end", 3 * RECOVERED)
+        assert not watcher.connected
+        line.writer.write(future.task_id, "at last")
+        line.proxy.pass_through()
+        assert future.result(RECOVERED) == "at last"
+        assert watcher.stats().reconnects == (when == "after an outage")
+        line.told(["WARNING", "INFO"])
+
+
+def refused(proxy: FaultProxy) -> None:
+    proxy.refuse()
+    proxy.reset()
+
+
+def slow_start(proxy: FaultProxy) -> None:
+    proxy.delay(60, "to_client")
+    proxy.cut()
+
+
+FAULTS: dict[str, Callable[[FaultProxy], object]] = {
+    "cut": FaultProxy.cut,
+    "reset": FaultProxy.reset,
+    "black hole": FaultProxy.black_hole,
+    "answers lost": lambda proxy: proxy.black_hole("to_client"),
+    "garbage": lambda proxy: proxy.garbage(b"\x00\xff\xfe\r\n"),
+    "refused": refused,
+    "slow start": slow_start,
+    # In the second message or so.
+    "in the middle": lambda proxy: proxy.drop_after(400),
+}
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(15, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+def test_many_outages(line: Line, times: int) -> None:
+    """Every fault, in any order, with threads that wait: each is recovered from in time, counted once, told once."""
+    faults = times * list(FAULTS)
+    random.shuffle(faults)
+    slowest = dict.fromkeys(FAULTS, 0.0)
+    with line.watcher() as watcher, Waiters(THREADS, NOTICED + RECOVERED) as waiters:
+        for number, fault in enumerate(faults, 1):
+            futures = watcher.watch_many(new_ids(THREADS))
+            ids = {future.task_id for future in futures}
+            wait_until(lambda ids=ids: ids <= line.writer.channels(), "the subscriptions")  # type: ignore[misc]
+            assert watcher.wait_ready(WAIT)
+            waiters.take(futures)
+            waiters.until_waiting()
+            FAULTS[fault](line.proxy)
+            for task_id in ids:
+                line.writer.write(task_id, task_id)
+            if fault == "in the middle":
+                assert line.proxy.dropped.wait(WAIT)
+            line.proxy.pass_through()
+            began = time.monotonic()
+            outcomes = waiters.outcomes()
+            slowest[fault] = max(slowest[fault], round(time.monotonic() - began, 3))
+            assert outcomes == {task_id: task_id for task_id in ids}, f"fault {number}, {fault}, of {faults}"
+            wait_until(lambda number=number: watcher.stats().reconnects == number, f"the count after {fault}")  # type: ignore[misc]
+        line.told(["WARNING", "INFO"] * len(faults))
+    print(f"{len(faults)} faults; seconds to recover at most: {slowest}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from bgresults import BackendUnavailableError, RedisOptions, ResultWatcher
 from bgresults.consumers.redis import readers
@@ -81,6 +82,19 @@ def test_the_wrong_host(ca: ThrowAwayCA) -> None:
         assert "localhost" in words
         assert "host in the URL" in words, "the cure"
         works(server, RedisOptions(ssl_ca_certs=str(ca.path), ssl_check_hostname=False))
+
+
+def test_a_connection_class_of_the_users(server: RedisServer, ca: ThrowAwayCA) -> None:
+    """It is told everything, also to check the host: redis-py 5 does not by itself."""
+    trusting = RedisOptions(ssl_ca_certs=str(ca.path), connection_class=redis.SSLConnection)
+    works(server, trusting)
+    assert "verify failed" in refusal(server.tls_url(), RedisOptions(connection_class=redis.SSLConnection))
+    with RedisServer(tls=ca.server("elsewhere.example")) as elsewhere:
+        assert "verify failed" in refusal(elsewhere.tls_url(), trusting)
+        unchecked = RedisOptions(
+            ssl_ca_certs=str(ca.path), connection_class=redis.SSLConnection, ssl_check_hostname=False
+        )
+        works(elsewhere, unchecked)
 
 
 def test_an_expired_certificate(ca: ThrowAwayCA) -> None:

@@ -119,6 +119,16 @@ def test_no_process_is_left(redis_server: RedisServer, worker_for: WorkerPool, e
     assert not worker.process.running
 
 
+def test_another_interpreter(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho started with: $*\nexit 3\n")
+    python.chmod(0o755)
+    worker = CeleryWorker("some_application", python=python)
+    with pytest.raises(RuntimeError, match=r"code 3(.|\n)*started with: -m celery -A some_application worker"):
+        worker.start()
+    worker.close()
+
+
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no_such_application"), CeleryWorker("no_such_application", cwd=tmp_path):
         pass

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 
-__all__ = ["connections"]
+__all__ = ["connections", "copies"]
 
 
 def connections(server_port: int) -> int:
@@ -18,6 +19,33 @@ def connections(server_port: int) -> int:
             if port == server_port and f"socket:[{fields[9]}]" in own:
                 found += 1
     return found
+
+
+def copies(server_port: int) -> list[socket.socket]:
+    """Sockets that share a connection with one of this process's own to a TCP port: to look at, and to close."""
+    found = []
+    # Those that are there before the first copy is made: it may get the number that the listing itself had.
+    for number in [int(name) for name in os.listdir("/proc/self/fd") if _is_socket(name)]:
+        copy = socket.socket(fileno=os.dup(number))
+        if copy.family in (socket.AF_INET, socket.AF_INET6) and _peer_port(copy) == server_port:
+            found.append(copy)
+        else:
+            copy.close()
+    return found
+
+
+def _is_socket(name: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    except OSError:
+        return False  # Closed since it was listed.
+
+
+def _peer_port(sock: socket.socket) -> int | None:
+    try:
+        return int(sock.getpeername()[1])
+    except OSError:
+        return None
 
 
 def _own_sockets() -> set[str]:

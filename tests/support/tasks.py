@@ -10,13 +10,15 @@ import datetime
 import decimal
 import json
 import os
+import signal
 import time
 import uuid
 from typing import Any
 
-from celery import Celery, chain
+import celery
+from celery import Celery, chain, group
 
-from tests.support import failures
+from tests.support import failures, values
 
 __all__ = ["ENVIRONMENT_VARIABLE", "adding_chain", "app", "make_app"]
 
@@ -52,6 +54,14 @@ def fail(kind: str = "ValueError", *args: Any) -> None:
     raise found(*args)
 
 
+@app.task(name="fail_unseen")
+def fail_unseen(*args: Any) -> None:
+    """Raise a class of a module that no other process has loaded."""
+    from tests.support.unseen import UnseenError
+
+    raise UnseenError(*args)
+
+
 @app.task(name="sleep")
 def sleep(seconds: float, value: Any = None) -> Any:
     """In one piece: a revoke with terminate=True has to kill it."""
@@ -83,6 +93,57 @@ def retry_once(self: Any, value: Any) -> Any:
     if self.request.retries == 0:
         raise self.retry(countdown=0.1, exc=ConnectionError("not yet"))
     return value
+
+
+@app.task(name="give_up", bind=True, max_retries=1)
+def give_up(self: Any, kind: str | None = None) -> None:
+    """Try twice; end with that builtin exception, or with Celery's own for it."""
+    exc = None if kind is None else getattr(builtins, kind)("given up")
+    raise self.retry(countdown=0.05, exc=exc)
+
+
+@app.task(name="replaced", bind=True)
+def replaced(self: Any, how: str, *args: Any) -> None:
+    """Let something else run under this id: a task of that name, or a chain or a group of two of it."""
+    name, _, shape = how.partition(" in a ")
+    signature = self.app.signature(name, args, app=self.app)
+    if shape == "group":
+        signature = group(signature, signature.clone(), app=self.app)
+    elif shape == "chain":
+        signature = chain(signature, self.app.signature("echo", app=self.app), app=self.app)
+    raise self.replace(signature)
+
+
+@app.task(name="send_another", bind=True)
+def send_another(self: Any, value: Any) -> Any:
+    """Its value is a task: the ``AsyncResult`` of an ``echo`` that it has sent."""
+    return self.app.signature("echo", (value,), app=self.app).apply_async()
+
+
+@app.task(name="made")
+def made(what: str) -> Any:
+    """A value of :mod:`tests.support.values`, which may not be one that travels as an argument."""
+    return values.MADE[what]()
+
+
+@app.task(name="pair")
+def pair(first: Any, second: Any = None, *, last: Any = None) -> list[Any]:
+    """Its arguments, in order."""
+    return [first, second, last]
+
+
+@app.task(name="celery_version")
+def celery_version() -> str:
+    """Of the worker."""
+    return str(celery.__version__)
+
+
+@app.task(name="die")
+def die(with_signal: bool = True) -> None:
+    """End the pool process that runs it."""
+    if with_signal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(3)
 
 
 @app.task(name="big")

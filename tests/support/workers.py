@@ -15,9 +15,11 @@ from celery import Celery
 from bgresults.testing.workers import CeleryWorker
 from tests.support.tasks import ENVIRONMENT_VARIABLE, make_app
 
-__all__ = ["TaskWorker", "WorkerPool"]
+__all__ = ["TaskWorker", "WorkerPool", "close_app"]
 
 _ROOT = Path(__file__).resolve().parents[2]
+# Their places are the databases that brokers use.
+_SERIALIZERS = ("json", "pickle", "msgpack", "yaml")
 
 
 class TaskWorker:
@@ -28,7 +30,7 @@ class TaskWorker:
         process: the worker process; tests that end it must restart it, it is shared.
     """
 
-    def __init__(self, settings: dict[str, Any], concurrency: int) -> None:
+    def __init__(self, settings: dict[str, Any], concurrency: int, python: Path | None = None) -> None:
         self.settings = settings
         self.process = CeleryWorker(
             "tests.support.tasks",
@@ -40,6 +42,7 @@ class TaskWorker:
                 "C_FORCE_ROOT": "1",
             },
             args=["-Q", settings["task_default_queue"]],
+            python=python,
         )
         self._sender: Celery | None = None
         self._apps: list[Celery] = []
@@ -74,8 +77,7 @@ class TaskWorker:
     def drop_apps(self) -> None:
         """Close the applications of one test; the connections to the broker are :mod:`kombu.pools`'s."""
         for application in self._apps:
-            _close_backend(application)
-            application.close()
+            close_app(application)
         self._apps.clear()
         self._sender = None
 
@@ -91,7 +93,13 @@ class WorkerPool:
         self._workers: dict[str, TaskWorker] = {}
 
     def __call__(
-        self, *, serializer: str = "json", compression: str | None = None, concurrency: int = 2, **settings: Any
+        self,
+        *,
+        serializer: str = "json",
+        compression: str | None = None,
+        concurrency: int = 2,
+        python: Path | None = None,
+        **settings: Any,
     ) -> TaskWorker:
         """The worker with these settings, started (2-3 s) if it is the first time that somebody asks.
 
@@ -99,10 +107,13 @@ class WorkerPool:
             serializer: of the results; tasks travel as JSON.
             compression: of the results, such as ``"gzip"`` (Celery 5.7).
             concurrency: processes in its pool.
+            python: the interpreter of an environment with another Celery.
             settings: more Celery settings, ``broker_url`` and ``result_backend`` among them.
         """
+        # A revoke is told to all workers of a broker, and each of them stores the state in its own serializer.
+        broker_url = f"{self._redis_url.rpartition('/')[0]}/{_SERIALIZERS.index(serializer)}"
         complete: dict[str, Any] = {
-            "broker_url": self._redis_url,
+            "broker_url": broker_url,
             "result_backend": self._redis_url,
             "accept_content": ["json"],
             "result_serializer": serializer,
@@ -114,12 +125,12 @@ class WorkerPool:
         }
         if compression is not None:
             complete["result_compression"] = compression
-        key = json.dumps([complete, concurrency], sort_keys=True)
+        key = json.dumps([complete, concurrency, str(python)], sort_keys=True)
         worker = self._workers.get(key)
         if worker is None:
             # A queue for each worker, or they would take each other's tasks.
             complete.setdefault("task_default_queue", f"bgresults-tests-{uuid.uuid4().hex[:12]}")
-            worker = self._workers[key] = TaskWorker(complete, concurrency)
+            worker = self._workers[key] = TaskWorker(complete, concurrency, python)
         worker.process.start()
         return worker
 
@@ -138,6 +149,16 @@ class WorkerPool:
         with ThreadPoolExecutor(max_workers=8) as threads:
             list(threads.map(lambda worker: worker.process.close(), self._workers.values()))
         self._workers.clear()
+
+
+def close_app(application: Celery) -> None:
+    """Close what an application holds in this thread, all but the connections of :mod:`kombu.pools`."""
+    _close_backend(application)
+    pool = application.amqp._producer_pool  # Unlike .producer_pool, this does not make one.
+    if pool is not None:
+        # The pattern that the pool's connections are made after; asked for its features, it has opened a poller.
+        pool.connections.connection.release()
+    application.close()
 
 
 def _close_backend(application: Celery) -> None:

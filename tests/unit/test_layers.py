@@ -19,7 +19,7 @@ MAX_LINES = 320
 # Low to high. A module may import from strictly lower layers, and from modules of its own entry: an entry stands for
 # everything below it that has no entry of its own. Entries of one layer do not know each other. "" is bgresults itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "forking", "polling", "safe_logging"),
+    ("errors", "forking", "latch", "polling", "safe_logging"),
     ("wakeup",),
     ("options", "task_ids"),
     ("urls",),
@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("consumers.redis", "consumers.rpc"),
     ("consumers",),
     ("session",),
-    ("dispatcher", "registration", "session_holder", "updates"),
+    ("configuration", "dispatcher", "registration", "session_holder", "updates"),
     ("drainer",),
     ("drain_thread",),
     ("watcher",),
@@ -43,8 +43,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 
-# (module, function, entry that may be imported in it all the same).
-EXCEPTIONS = {("watcher", "ResultWatcher.from_celery", "integrations")}
+# (module, function, entry that may be imported in it all the same). Its type has to be known to a type checker, too.
+EXCEPTIONS = {
+    ("watcher", "ResultWatcher.from_celery", "integrations"),
+    ("watcher", "TYPE_CHECKING", "integrations"),
+}
 
 _TOOLS = {"testing", "demo", "benchmarking", "cli"}
 # What is imported from elsewhere → the entries that may do so, None for all. The longest name that fits decides.
@@ -90,6 +93,14 @@ class _Imports(ast.NodeVisitor):
         self._scope.append(node.name)
         self.generic_visit(node)
         self._scope.pop()
+
+    def visit_If(self, node: ast.If) -> None:
+        for_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        if for_types:
+            self._scope.append("TYPE_CHECKING")
+        self.generic_visit(node)
+        if for_types:
+            self._scope.pop()
 
     visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _visit_scope
 
@@ -198,6 +209,7 @@ def test_the_checker_catches(module: str, source: str, complaint: str) -> None:
             "watcher",
             "class ResultWatcher:\n    def from_celery(app):\n        from bgresults.integrations import celery",
         ),
+        ("watcher", "if TYPE_CHECKING:\n    from bgresults.integrations.celery import CeleryResultWatcher"),
         ("testing.plugin", "import redis\nfrom bgresults import ResultWatcher\nfrom bgresults.testing import servers"),
         ("cli", "from bgresults.demo import run\nimport bgresults"),
     ],

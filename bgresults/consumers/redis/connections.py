@@ -26,8 +26,9 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
+from bgresults.consumers.base import ConnectionLost
+from bgresults.consumers.redis.tls import tls_context, tls_settings
 from bgresults.forking import leaf_lock
-from bgresults.options import RedisOptions
 from bgresults.urls import RedisAddress
 
 __all__ = ["DEFAULT_HEALTH_CHECK_INTERVAL", "DEFAULT_READ_TIMEOUT", "Connector", "InheritedSockets"]
@@ -86,6 +87,16 @@ class _Connection(redis.Connection):
         return self._opener()
 
 
+class _Given(redis.CredentialProvider):
+    """Credentials that are known already."""
+
+    def __init__(self, credentials: Any) -> None:
+        self._credentials = credentials
+
+    def get_credentials(self) -> Any:
+        return self._credentials
+
+
 class Connector:
     """Opens connections to one address."""
 
@@ -96,17 +107,35 @@ class Connector:
         self.read_timeout = options.read_timeout or DEFAULT_READ_TIMEOUT
         self.health_check_interval = options.health_check_interval or DEFAULT_HEALTH_CHECK_INTERVAL
         self.sockets = InheritedSockets()
+        self._credentials: _Given | None = None
         for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
             path = getattr(options, name)
             if path is not None and not os.path.isfile(path):
                 raise ValueError(f"{name}: there is no file {path!r}")
         if address.tls:
             try:
-                _tls_context(options)
+                tls_context(options)
             except (ssl.SSLError, OSError) as error:
                 raise ValueError(
                     f"the files named by ssl_ca_certs, ssl_certfile and ssl_keyfile cannot be used: {error}"
                 ) from error
+
+    def ask_for_credentials(self) -> None:
+        """Ask the user's provider, if there is one, what the next connections log in with.
+
+        It may have to ask a vault: so once for both connections, and before the clock of an attempt starts.
+
+        Raises:
+            ConnectionLost: it raised something.
+        """
+        provider = self.address.options.credential_provider
+        if provider is None:
+            return
+        try:
+            self._credentials = _Given(provider.get_credentials())
+        except Exception as error:
+            name = type(error).__name__
+            raise ConnectionLost(f"{self.address.text}: the credential provider raised {name}: {error}") from error
 
     def open(self, deadline: float) -> tuple[Any, socket.socket]:
         """Return a connection that is authenticated and has its database, and its socket, by ``deadline``.
@@ -124,17 +153,16 @@ class Connector:
         connection = self._connection(opener)
         try:
             connection.connect()
+            if not opened:
+                # A class of the user's opened its own socket, and only now we get to know it.
+                self._tune(connection._sock)
+                self.sockets.adopt(connection._sock)
         except BaseException:  # whatever it was: no descriptor may stay behind; raised again
             connection.disconnect()
             for sock in opened:
                 self.sockets.forget(sock)
             raise
-        if opened:
-            sock = opened[0]
-        else:
-            # A class of the user's opened its own socket, and only now we get to know it.
-            sock = connection._sock
-            self.sockets.adopt(sock)
+        sock = opened[0] if opened else connection._sock
         sock.settimeout(self.read_timeout)
         return connection, sock
 
@@ -149,7 +177,7 @@ class Connector:
             "db": address.database,
             "username": options.username,
             "password": options.password,
-            "credential_provider": options.credential_provider,
+            "credential_provider": self._credentials,
             "socket_timeout": self.read_timeout,
             "socket_connect_timeout": self.connect_timeout,
             # RESP2: one shape of pub/sub message for every server and parser.
@@ -170,11 +198,7 @@ class Connector:
         else:
             settings |= {"host": address.host, "port": address.port}
         if address.tls:
-            settings |= {
-                name: getattr(options, name)
-                for name in ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password")
-                if getattr(options, name) is not None
-            }
+            settings |= tls_settings(options)
         return options.connection_class(**settings)
 
     def _open_socket(self, deadline: float) -> socket.socket:
@@ -194,10 +218,7 @@ class Connector:
     def _connected(self, family: int, target: Any, deadline: float) -> socket.socket:
         sock = self.sockets.create(family)
         try:
-            if family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self.address.options.socket_keepalive is not False:
-                    _keep_alive(sock)
+            self._tune(sock)
             sock.settimeout(_remaining(deadline))
             sock.connect(target)
             # For the first answers; the read timeout takes over when the connection is ready.
@@ -207,11 +228,22 @@ class Connector:
             raise
         return sock
 
+    def _tune(self, sock: socket.socket) -> None:
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        keepalive = self.address.options.socket_keepalive is not False
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, keepalive)
+        for name, value in _KEEPALIVE if keepalive else ():
+            option = getattr(socket, name, None)
+            if option is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
     def _encrypted(self, sock: socket.socket, deadline: float) -> socket.socket:
         current: socket.socket = sock
         try:
             # Made anew for each connection: certificates are renewed while a process runs.
-            current = wrapped = self.sockets.wrap(sock, _tls_context(self.address.options), self.address.host)
+            current = wrapped = self.sockets.wrap(sock, tls_context(self.address.options), self.address.host)
             wrapped.settimeout(_remaining(deadline))
             wrapped.do_handshake()
             wrapped.settimeout(_remaining(deadline))
@@ -225,36 +257,12 @@ class Connector:
         self.sockets.forget(sock)
 
 
-def _tls_context(options: RedisOptions) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ssl_ca_certs)
-    requirement = options.ssl_cert_reqs or "required"
-    context.check_hostname = requirement != "none" and options.ssl_check_hostname is not False
-    context.verify_mode = {
-        "required": ssl.CERT_REQUIRED,
-        "optional": ssl.CERT_OPTIONAL,
-        "none": ssl.CERT_NONE,
-    }[requirement]
-    if options.ssl_certfile is not None or options.ssl_keyfile is not None:
-        certificate = options.ssl_certfile or options.ssl_keyfile or ""
-        # Never None: OpenSSL would ask the terminal for the password of an encrypted key.
-        context.load_cert_chain(certificate, options.ssl_keyfile, options.ssl_password or "")
-    return context
-
-
 def _remaining(deadline: float) -> float:
     """Seconds until ``deadline``; raises when there are none left, since 0 would mean "do not block" to a socket."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("timed out while connecting")
     return seconds
-
-
-def _keep_alive(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        option = getattr(socket, name, None)
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _without_client_info() -> dict[str, Any]:

@@ -29,6 +29,9 @@ from bgresults.urls import parse_redis_url
 
 __all__ = ["ResultConsumer"]
 
+# What no task is called.
+_REHEARSAL = "bgresults-rehearsal"
+
 # Ids that were read, with what is stored for them.
 _Found = list[tuple[str, "bytes | None"]]
 
@@ -59,6 +62,7 @@ class ResultConsumer(BaseResultConsumer):
         # What has worked once is refused later only in passing; see connection_lost().
         self._logged_in = False
         self._permitted = False
+        self._attempted = False
         self._synced = False
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -89,14 +93,19 @@ class ResultConsumer(BaseResultConsumer):
     def reconnect(self) -> None:
         self._started = True
         self._disconnect()
-        self._links = Links(
+        # Catching up shows whether the server can be used again; where there is nothing to catch up with, try it out.
+        rehearse = self._attempted and not len(self._subscriptions)
+        self._attempted = True
+        self._links = links = Links(
             self._connector,
             self._attempt_seconds(),
             logged_in=self._logged_in,
             permitted=self._permitted,
             wakeup=self._wakeup,
+            rehearsal=self._keys.key(_REHEARSAL) if rehearse else None,
         )
         self._logged_in = True
+        self._permitted = links.permitted
         self._subscriptions.restart()
         self._stored.restart()
         self._synced = not len(self._subscriptions)

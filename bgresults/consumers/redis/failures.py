@@ -8,7 +8,7 @@ from redis import exceptions
 
 from bgresults.consumers.base import ConnectionLost
 
-__all__ = ["connection_lost", "is_denied"]
+__all__ = ["connection_lost", "is_sign_of_life"]
 
 _CHECK_CREDENTIALS = "check the user name and the password, in the URL or in RedisOptions"
 _CHECK_DATABASE = "name a database that the server has, such as redis://host:6379/0"
@@ -38,7 +38,17 @@ def connection_lost(error: BaseException, address: str, *, proven: bool) -> Conn
     return ConnectionLost(f"{address}: {words}", permanent=permanent, cure=cure)
 
 
-def is_denied(error: object) -> bool:
+def is_sign_of_life(error: object) -> bool:
+    """Whether an error that answers a PING says nothing against subscribing and reading.
+
+    A user may be denied the PING itself. And a server that cannot save its data refuses whatever writes, and PING.
+    """
+    return _is_denied(error) or (
+        isinstance(error, exceptions.ResponseError) and str(error).lower().startswith("misconf")
+    )
+
+
+def _is_denied(error: object) -> bool:
     """Whether the server knows the user, and does not allow it this command, key or channel."""
     # redis-py's own parser takes the first word away and chooses a class by it.
     return isinstance(error, exceptions.NoPermissionError) or (
@@ -59,7 +69,7 @@ def _cure(error: BaseException) -> str | None:
     words = str(error).lower()
     if isinstance(error, exceptions.AuthenticationError) or words.startswith(("noauth", "wrongpass")):
         return _CHECK_CREDENTIALS
-    if is_denied(error):
+    if _is_denied(error):
         return _CHECK_PERMISSIONS
     if isinstance(error, exceptions.ResponseError) and "unknown command" in words:
         return _CHECK_COMMANDS

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.redis.connections import Connector
-from bgresults.consumers.redis.failures import connection_lost, is_denied
+from bgresults.consumers.redis.failures import connection_lost, is_sign_of_life
 from bgresults.consumers.redis.readers import reader_for
 from bgresults.polling import wait_readable
 
@@ -102,10 +102,10 @@ class Link:
         self._waiting.clear()
         return messages
 
-    def answer(self) -> Any:
-        """Wait for the next message, at most ``read_timeout`` seconds between two signs of life."""
+    def answer(self, deadline: float | None = None) -> Any:
+        """Wait for the next message: until ``deadline``, or ``read_timeout`` seconds between two signs of life."""
         while not self._waiting:
-            self._wait_until(time.monotonic() + self._connector.read_timeout)
+            self._wait_until(time.monotonic() + self._connector.read_timeout if deadline is None else deadline)
             self._take_in()
         self.answered()
         message = self._waiting.popleft()
@@ -174,8 +174,8 @@ class Link:
     def _answered_ping(self, messages: list[Any]) -> None:
         """Take the answer to a PING out. On a subscriber messages may come before it."""
         for place, message in enumerate(messages):
-            # A user who may not PING got an answer all the same.
-            if message == b"PONG" or (self._subscribes and message == _SUBSCRIBERS_PONG) or is_denied(message):
+            # A refusal may be an answer too.
+            if message == b"PONG" or (self._subscribes and message == _SUBSCRIBERS_PONG) or is_sign_of_life(message):
                 del messages[place]
                 self._pinging = False
                 self.answered()

@@ -18,10 +18,12 @@ class Links:
 
     Args:
         connector: opens the connections.
-        seconds: what both may take together.
+        seconds: what both may take together, without the time of a credential provider.
         logged_in: whether these credentials have worked before.
         permitted: whether subscribing and reading have worked before; see ``connection_lost()`` for both.
         wakeup: ends a wait early.
+        rehearsal: a key, and channel, to try everything with that will be asked for; None if that is not needed. A
+            server that answers a PING may still refuse the rest.
 
     Raises:
         ConnectionLost: there is no connection to be had; nothing stays open then.
@@ -35,8 +37,10 @@ class Links:
         logged_in: bool,
         permitted: bool,
         wakeup: WakeupSource | None,
+        rehearsal: bytes | None = None,
     ) -> None:
         self._wakeup = wakeup
+        connector.ask_for_credentials()
         deadline = time.monotonic() + seconds
         self.subscriber = Link(connector, deadline, subscribes=True, proven=logged_in)
         try:
@@ -44,17 +48,18 @@ class Links:
         except ConnectionLost:
             self.subscriber.close()
             raise
+        self.permitted = permitted
         try:
-            # Looked up at use: gevent replaces it.
-            self._selector = selectors.DefaultSelector()
-        except OSError as error:
+            if rehearsal is not None:
+                self._rehearse(rehearsal, deadline)
+            self._selector = _new_selector(connector.address.text)
+        except ConnectionLost:
             self.subscriber.close()
             self.reader.close()
-            raise connection_lost(error, connector.address.text, proven=True) from error
+            raise
         for source in (self.subscriber, self.reader, wakeup):
             if source is not None:
                 self._selector.register(source, selectors.EVENT_READ)
-        self.permitted = permitted
 
     @property
     def permitted(self) -> bool:
@@ -97,3 +102,18 @@ class Links:
         self.reader.defuse()
         # An epoll is shared with the parent, registrations and all: close our descriptor of it, unregister nothing.
         self._selector.close()
+
+    def _rehearse(self, key: bytes, deadline: float) -> None:
+        """Do once what the server may refuse, and leave nothing behind."""
+        for link, command in ((self.subscriber, "SUBSCRIBE"), (self.subscriber, "UNSUBSCRIBE"), (self.reader, "MGET")):
+            link.send(command, key, answers=1)
+            link.answer(deadline)
+        self.permitted = True
+
+
+def _new_selector(address: str) -> selectors.BaseSelector:
+    try:
+        # Looked up at use: gevent replaces it.
+        return selectors.DefaultSelector()
+    except OSError as error:
+        raise connection_lost(error, address, proven=True) from error

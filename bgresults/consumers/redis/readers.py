@@ -58,8 +58,10 @@ class Reader(Protocol):
 
 
 def reader_for(connection: Any, sock: socket.socket) -> Reader:
-    """The best reader that this installation has."""
-    return _RedisPyReader(connection, sock) if hiredis is None else _HiredisReader(sock)
+    """The best reader that this installation has; redis-py's, for a connection whose class chose another parser."""
+    if hiredis is None or not type(connection._parser).__module__.endswith("hiredis"):
+        return _RedisPyReader(connection, sock)
+    return _HiredisReader(sock)
 
 
 class _HiredisReader:

@@ -1,0 +1,76 @@
+""":func:`configured`: what a user says of a watcher, checked, as what its sessions need."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bgresults.consumers import consumer_for
+from bgresults.options import LONGEST_LIFETIME, RedisOptions, RetryPolicy, check_choice, check_seconds
+from bgresults.session import SessionSettings
+from bgresults.urls import redacted
+
+__all__ = ["Configuration", "configured"]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Of one watcher. See :class:`~bgresults.ResultWatcher` for what the values mean."""
+
+    session: SessionSettings
+    default_lifetime: float | None
+    max_pending: int
+
+
+def configured(
+    url: str,
+    *,
+    key_prefix: str,
+    serializer: str,
+    accept: Iterable[str] | None,
+    default_lifetime: float | None,
+    max_pending: int,
+    on_disconnect: str,
+    retry: RetryPolicy,
+    connect_timeout: float,
+    redis: RedisOptions,
+    name: str | None,
+) -> Configuration:
+    """Check the arguments of a watcher; makes no connection.
+
+    Raises:
+        TypeError, ValueError: an argument makes no sense; the text names it and what is allowed.
+    """
+    check_seconds("default_lifetime", default_lifetime, optional=True, most=LONGEST_LIFETIME)
+    if isinstance(max_pending, bool) or not isinstance(max_pending, int):
+        raise TypeError(f"max_pending must be an int above 0, not {type(max_pending).__name__}")
+    if max_pending < 1:
+        raise ValueError(f"max_pending must be an int above 0, not {max_pending}")
+    check_choice("on_disconnect", on_disconnect, ("wait", "fail"))
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str or None, not {type(name).__name__}")
+    for argument, value, kind in (("retry", retry, RetryPolicy), ("redis", redis, RedisOptions)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{argument} must be a {kind.__name__}, not {type(value).__name__}")
+    make_consumer = functools.partial(
+        consumer_for,
+        url,
+        key_prefix=key_prefix,
+        serializer=serializer,
+        accept=accept if accept is None or isinstance(accept, (str, bytes)) else list(accept),
+        connect_timeout=connect_timeout,
+        options=redis,
+    )
+    # Made and thrown away: it checks everything that only the backend's own consumer knows.
+    make_consumer()
+    session = SessionSettings(
+        name=name or "redis",
+        address=redacted(url),
+        logger=logging.getLogger("bgresults.redis"),
+        make_consumer=make_consumer,
+        retry=retry,
+        on_disconnect=on_disconnect,
+    )
+    return Configuration(session, default_lifetime, max_pending)

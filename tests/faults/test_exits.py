@@ -1,0 +1,123 @@
+"""The interpreter ends as fast, and as silently, with a watcher at work as without."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bgresults.testing import RedisServer, free_port
+from tests.support.exiting import id_of
+from tests.support.results import ResultWriter, state_body
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT = 50
+PENDING = 1000
+# Seconds beyond what the same program takes to end when it watches nothing.
+LONGER = 0.5
+# The machine may have been busy: so many more runs to show that.
+MORE_RUNS = 3
+
+RUNS = pytest.mark.parametrize("runs", [1, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+
+
+def seconds_to_end(
+    url: str, *moments: str, pending: int = PENDING, at: Callable[[str], object] = lambda moment: None
+) -> float:
+    """Run the program of :mod:`tests.support.exiting`, call ``at`` at each moment; see that it ends well and quietly.
+
+    Returns:
+        How long the end took.
+    """
+    command = [sys.executable, "-m", "tests.support.exiting", url, str(pending), *moments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            for moment in moments:
+                said = process.stdout.readline().strip()
+                assert said == moment, process.stderr.read()
+                at(moment)
+            began = process.stdout.readline()
+            code = process.wait(WAIT)
+            ended = time.monotonic()
+        finally:
+            process.kill()
+        assert (code, process.stderr.read()) == (0, "")
+    return ended - float(began)
+
+
+def median_of(runs: int, run: Callable[[], float], limit: float) -> float:
+    """The median of so many runs, and of a few more if it is above the limit."""
+    taken = [run() for _ in range(runs)]
+    while statistics.median(taken) > limit and len(taken) < runs + MORE_RUNS:
+        taken.append(run())
+    print(f"{len(taken)} ends: p50 {statistics.median(taken):.3f} s, max {max(taken):.3f} s; limit {limit:.3f} s")
+    return statistics.median(taken)
+
+
+@pytest.fixture(scope="module")
+def limit() -> float:
+    """How long an end may take: without a watch it takes as long as the fastest of a few."""
+    return LONGER + min(seconds_to_end("redis://localhost/0", pending=0) for _ in range(3))
+
+
+@RUNS
+def test_server_up(own_redis: RedisServer, runs: int, limit: float) -> None:
+    assert median_of(runs, lambda: seconds_to_end(own_redis.url(), "draining"), limit) < limit
+
+
+@RUNS
+def test_server_never_there(runs: int, limit: float) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    assert median_of(runs, lambda: seconds_to_end(url, "backoff"), limit) < limit
+
+
+@RUNS
+def test_server_died(own_redis: RedisServer, runs: int, limit: float) -> None:
+    def die(moment: str) -> None:
+        if moment == "draining":
+            own_redis.kill()
+
+    def run() -> float:
+        own_redis.start()
+        return seconds_to_end(own_redis.url(), "draining", "backoff", at=die)
+
+    assert median_of(runs, run, limit) < limit
+
+
+@RUNS
+def test_in_the_middle_of_connecting(own_redis: RedisServer, runs: int, limit: float) -> None:
+    """A frozen server accepts, and says nothing; the attempt would go on for a minute."""
+    own_redis.pause()
+    try:
+        assert median_of(runs, lambda: seconds_to_end(own_redis.url(), "connecting"), limit) < limit
+    finally:
+        own_redis.resume()
+
+
+@RUNS
+def test_while_threads_wait(own_redis: RedisServer, runs: int, limit: float) -> None:
+    """``sys.exit()`` in the main thread, eight daemon threads in ``result()``."""
+    assert median_of(runs, lambda: seconds_to_end(own_redis.url(), "draining", "waiting"), limit) < limit
+
+
+@RUNS
+def test_while_results_pour_in(own_redis: RedisServer, writer: ResultWriter, runs: int, limit: float) -> None:
+    """The drain thread is in the middle of its work, callbacks among it, when the interpreter goes."""
+    bodies = {id_of(number): state_body(id_of(number), result=1) for number in range(PENDING)}
+
+    def pour(moment: str) -> None:
+        if moment == "draining":
+            writer.write_all(bodies, per_transaction=20)
+
+    def run() -> float:
+        writer.client.flushdb()
+        return seconds_to_end(own_redis.url(), "draining", "result", at=pour)
+
+    assert median_of(runs, run, limit) < limit

@@ -1,0 +1,120 @@
+"""The places where something was wrong once: each of their lines, every time."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from bgresults import ResultWatcher
+from tests.interleavings.actions import ACTIONS, Action
+from tests.interleavings.bench import WAIT, Bench
+from tests.interleavings.drain_operations import DRAIN_OPERATIONS
+from tests.interleavings.handlers import HANDLERS, fork_while_the_lock_is_held
+from tests.interleavings.interrupting import INTERRUPTED
+from tests.interleavings.operations import CALLERS, Operation
+from tests.interleavings.stopping import STOPPED_DRAIN_THREAD
+from tests.support import wait_until
+from tests.support.gates import drain_thread_held
+from tests.support.results import new_id
+from tests.support.stops import Interruption, LineTracer
+
+
+def of(operations: list[Operation], name: str) -> Operation:
+    """The operation of this name."""
+    return next(operation for operation in operations if operation.name == name)
+
+
+def by(actions: list[Action], name: str) -> Action:
+    """The action of this name."""
+    return next(action for action in actions if action.name == name)
+
+
+@pytest.mark.parametrize(
+    ("operation", "handler", "functions"),
+    [
+        # Joined under an id whose first future was gone by then: nobody would have resolved it.
+        pytest.param("watch_again", "cancel", {"add"}, id="cancel_while_another_joins"),
+        # Overwritten with what had been there before the handler: nobody would have resolved what it had added.
+        pytest.param("cancel_one_of_two", "watch", {"forget", "_discard", "_refs"}, id="join_while_another_leaves"),
+        # Cancelled, and still registered; or taken out, and still subscribed.
+        pytest.param("cancel", "raise", {"cancel", "_forget", "forget", "_discard"}, id="raise_in_cancel"),
+        pytest.param("cancel", "raise", {"_released", "wake"}, id="raise_before_the_thread_is_told_of_a_cancel"),
+        # Taken out and never finished.
+        pytest.param("finish_by_hand", "raise", {"_finish_by_hand", "_settle"}, id="raise_in_set_result"),
+        # Kept alive by a stream that was never made.
+        pytest.param("updates", "raise", {"__init__", "_append_callback"}, id="raise_in_updates"),
+        # Counted as never watched, and watched.
+        pytest.param("watch_many", "raise", {"register", "add"}, id="raise_in_watch_many"),
+        # Over, and nobody told the thread.
+        pytest.param("close", "raise", {"close", "end", "wake"}, id="raise_in_close"),
+        # The future's lock stayed locked, and the drain thread waited for it for ever.
+        pytest.param("result", "raise", {"_wait", "_condition"}, id="raise_in_result"),
+        pytest.param("add_done_callback", "raise", {"_append_callback"}, id="raise_in_add_done_callback"),
+        # So did that of the event.
+        pytest.param("first_wait_ready", "raise", {"wait_ready", "wait"}, id="raise_in_wait_ready"),
+    ],
+)
+def test_a_signal(bench: Bench, operation: str, handler: str, functions: set[str]) -> None:
+    INTERRUPTED.lines_in(bench, of(CALLERS, operation), by(HANDLERS, handler), functions)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python cannot be told of a fork in the child alone")
+@pytest.mark.parametrize(
+    ("operation", "functions"),
+    [
+        # The registry is the parent's, and so was its lock.
+        pytest.param("watch_again", {"_watch", "add"}, id="watch_again"),
+        pytest.param("cancel", {"cancel", "_forget"}, id="cancel"),
+        pytest.param("finish_by_hand", {"set_result", "_finish_by_hand", "_forget"}, id="set_result"),
+    ],
+)
+def test_a_child_that_goes_on(bench: Bench, operation: str, functions: set[str]) -> None:
+    action = Action("fork_while_the_lock_is_held", fork_while_the_lock_is_held)
+    INTERRUPTED.lines_in(bench, of(CALLERS, operation), action, functions)
+
+
+@pytest.mark.parametrize(
+    ("operation", "action", "functions"),
+    [
+        # Counted as resolved, and as cancelled.
+        pytest.param("message", "finish", {"on_state", "_finish"}, id="set_result_after_it_was_taken"),
+        # Counted as cancelled, and as dropped.
+        pytest.param("message_for_three", "cancel", {"on_state", "_finish"}, id="cancel_after_it_was_taken"),
+    ],
+)
+def test_an_act_of_another_thread(bench: Bench, operation: str, action: str, functions: set[str]) -> None:
+    STOPPED_DRAIN_THREAD.lines_in(bench, of(DRAIN_OPERATIONS, operation), by(ACTIONS, action), functions)
+
+
+def test_a_signal_while_room_is_made(bench: Bench) -> None:
+    """Dropped futures that a full watcher takes out before their turn: their ids must not stay subscribed."""
+    places = {"register", "purge", "sweep", "_discard", "_refs", "wake"}
+    points = watch_when_full(bench, 0).points
+    numbers = [point.number for point in points if point.code.co_name in places]
+    assert places == {points[number - 1].code.co_name for number in numbers}
+    for number in numbers:
+        watch_when_full(bench, number)
+
+
+def watch_when_full(bench: Bench, number: int) -> LineTracer:
+    """Ask a watcher for one more, with a signal at a line of that, whose handler raises."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    tracer, kept = LineTracer(), []
+    with ResultWatcher(bench.server.url(), max_pending=3) as watcher:
+        assert watcher.wait_ready(WAIT)
+        with drain_thread_held(watcher):
+            dropped = [watcher.watch(new_id()) for _ in range(3)]
+            dropped.clear()
+            try:
+                with Interruption(tracer, number, interrupt), tracer.here():
+                    kept.append(watcher.watch(new_id()))
+            except KeyboardInterrupt:
+                pass
+            kept.clear()
+        wait_until(lambda: not watcher.pending, f"nobody to wait, after a signal at line {number}")
+        bench.until_subscribed(set())
+    return tracer

@@ -1,0 +1,229 @@
+"""The mutants: one wrong edit of the library each, and the test that has to notice.
+
+Every one of them is a mistake that works almost always. What it breaks needs one certain moment, and the test that
+kills it brings that moment about; none of them waits for luck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MUTANTS", "Mutant"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One edit.
+
+    Attributes:
+        name: what is wrong with it.
+        why: what goes wrong then.
+        file: path from the root of the project.
+        original: text that is in the file exactly once.
+        replacement: what takes its place.
+        killer: node id of the test that has to fail.
+    """
+
+    name: str
+    why: str
+    file: str
+    original: str
+    replacement: str
+    killer: str
+
+
+MUTANTS = (
+    Mutant(
+        "no-fork-lock",
+        "A fork comes into the middle of a few stores that belong together, and the child has half of them for ever.",
+        "bgresults/forking.py",
+        "        process.lock.acquire()\n",
+        "        pass\n",
+        "tests/faults/test_guards.py::TestFork::test_in_the_middle_of_making_a_socket",
+    ),
+    Mutant(
+        "leaf-lock-not-reentrant",
+        "A signal handler or a destructor that runs inside a locked section waits for its own thread.",
+        "bgresults/forking.py",
+        "        self.lock = threading.RLock()\n",
+        "        self.lock = threading.Lock()\n",
+        "tests/faults/test_guards.py::TestLock::test_a_signal_handler_inside_the_locked_section",
+    ),
+    Mutant(
+        "inherited-future-kept",
+        "A future that was pending at the fork stays pending in the child, where nobody will ever end it.",
+        "bgresults/lazy_future.py",
+        "            inherited = self._generation != current\n",
+        "            inherited = False\n",
+        "tests/faults/test_forks.py::test_a_child_of_a_child",
+    ),
+    Mutant(
+        "no-pid-check-after-a-callback",
+        "The child of a fork in a callback goes on delivering the parent's results.",
+        "bgresults/dispatcher.py",
+        "        if self._session.pid != os.getpid():\n            # The callback forked,",
+        "        if False:\n            # The callback forked,",
+        "tests/faults/test_guards.py::TestFork::test_in_a_callback_that_others_follow",
+    ),
+    Mutant(
+        "polite-in-the-child",
+        "The child says UNSUBSCRIBE on the parent's connection, and the parent hears no more.",
+        "bgresults/consumers/redis/consumer.py",
+        "        self._connector.sockets.close_all()\n",
+        "        if links is not None and len(self._subscriptions):\n"
+        '            links.subscriber.send("UNSUBSCRIBE", answers=0)\n'
+        "        self._connector.sockets.close_all()\n",
+        "tests/faults/test_forks.py::test_dropping_and_collecting_in_the_child_reaches_nobody[os.fork]",
+    ),
+    Mutant(
+        "read-before-the-confirmation",
+        "A result that is written after the read and before the subscription is in neither.",
+        "bgresults/consumers/redis/consumer.py",
+        "        self._stored.want(self._subscriptions.consume(task_ids))\n",
+        "        ids = list(task_ids)\n        self._subscriptions.consume(ids)\n        self._stored.want(ids)\n",
+        "tests/integration/test_redis_wire.py::TestOrder::test_read_after_the_confirmation",
+    ),
+    Mutant(
+        "no-read-after-a-reconnect",
+        "What was published while there was no connection is never looked for.",
+        "bgresults/consumers/redis/consumer.py",
+        "                self._stored.want(wanted, resync=batch.resync)\n",
+        "                self._stored.want([] if batch.resync else wanted, resync=batch.resync)\n",
+        "tests/faults/test_silent_reconnects.py::test_a_killed_connection_is_one_reconnect[default-pubsub]",
+    ),
+    Mutant(
+        "refused-taken-for-mended",
+        "A server that answers PING and denies everything else is announced as back, over and over.",
+        "bgresults/consumers/redis/consumer.py",
+        "        rehearse = self._attempted and not len(self._subscriptions)\n",
+        "        rehearse = False\n",
+        "tests/faults/test_server_answers.py::test_failing_fast[-mget]",
+    ),
+    Mutant(
+        "no-pause-after-a-short-life",
+        "A server that lets us in and throws us out is stormed by every process that it has thrown out.",
+        "bgresults/drainer.py",
+        "        if self._short_lived > 1:\n",
+        "        if False:\n",
+        "tests/faults/test_hostile_servers.py::test_a_server_that_lets_in_and_hangs_up[MGET]",
+    ),
+    Mutant(
+        "redis-py-retries",
+        "redis-py connects again by itself: nobody counts it, and what was said in between is lost.",
+        "bgresults/consumers/redis/connections.py",
+        '            "retry": Retry(NoBackoff(), 0),\n',
+        '            "retry": Retry(NoBackoff(), 3),\n',
+        "tests/faults/test_silent_reconnects.py::test_an_attempt_is_one_connection[None]",
+    ),
+    Mutant(
+        "silent-reconnect",
+        "A lost connection is made again at once: no back-off, no count, and no line in the log.",
+        "bgresults/consumers/redis/consumer.py",
+        "            return self._turn(timeout)\n        except ConnectionLost:\n"
+        "            self._disconnect()\n            raise\n",
+        "            return self._turn(timeout)\n        except ConnectionLost:\n"
+        "            self.reconnect()\n            return 0\n",
+        "tests/faults/test_silent_reconnects.py::test_a_killed_connection_is_one_reconnect[default-pubsub]",
+    ),
+    Mutant(
+        "no-can-read-gate",
+        "Without hiredis the thread stands in a read until the time limit, and takes that for a dead link.",
+        "bgresults/consumers/redis/readers.py",
+        "        while len(messages) < self._LIMIT and connection.can_read(0):\n",
+        "        while len(messages) < self._LIMIT:\n",
+        "tests/faults/test_guards.py::TestReadingWithoutHiredis::test_the_thread_is_free_while_nothing_comes",
+    ),
+    Mutant(
+        "settled-without-a-claim",
+        "A future that its owner cancelled a moment ago gets a result all the same.",
+        "bgresults/lazy_future.py",
+        "            if self._state in _ENDED:\n                return None\n",
+        "",
+        "tests/faults/test_guards.py::TestLock::test_a_future_that_was_cancelled_while_it_was_being_resolved",
+    ),
+    Mutant(
+        "no-pinning",
+        "A future that only a callback waits for is collected, and the callback never runs.",
+        "bgresults/lazy_future.py",
+        "                        owner._pin(self)\n",
+        "                        pass\n",
+        "tests/integration/test_callbacks.py::test_a_future_that_only_a_callback_waits_for_is_kept",
+    ),
+    Mutant(
+        "weakref-callback-takes-the-lock",
+        "The garbage collector, wherever it happens to run, waits for whoever holds the lock.",
+        "bgresults/session.py",
+        "            self.pending.dropped.append(ref)\n            self.wake()\n",
+        "            self.pending.dropped.append(ref)\n            self.pending.sweep()\n            self.wake()\n",
+        "tests/faults/test_guards.py::TestLock::test_dropping_a_future_while_it_is_held",
+    ),
+    Mutant(
+        "latch-falls-too-early",
+        "A wake between the fall and the taking of the byte leaves the flag up without a byte: no wake works again.",
+        "bgresults/wakeup.py",
+        "        try:\n            while len(self._receiver.recv(64)) == 64:\n                pass\n"
+        "        except BlockingIOError:\n"
+        "            # Nothing there after all; the flag must fall all the same.\n            pass\n"
+        "        self._raised = False\n",
+        "        self._raised = False\n"
+        "        try:\n            while len(self._receiver.recv(64)) == 64:\n                pass\n"
+        "        except BlockingIOError:\n            pass\n",
+        "tests/faults/test_guards.py::TestWakeup::test_woken_right_before_the_byte_is_taken",
+    ),
+    Mutant(
+        "latch-rises-too-late",
+        "A clear between the sending of the byte and the rise leaves the flag up without a byte: no wake works again.",
+        "bgresults/wakeup.py",
+        '                self._raised = True\n                self._sender.send(b"\\0")\n',
+        '                self._sender.send(b"\\0")\n                self._raised = True\n',
+        "tests/faults/test_guards.py::TestWakeup::test_cleared_right_after_the_byte_was_sent",
+    ),
+    Mutant(
+        "latch-never-falls",
+        "The first wake is the last one.",
+        "bgresults/wakeup.py",
+        "            # Nothing there after all; the flag must fall all the same.\n            pass\n"
+        "        self._raised = False\n",
+        "            pass\n",
+        "tests/unit/test_wakeup.py::test_many_wakes_are_one_byte",
+    ),
+    Mutant(
+        "looked-before-inserting",
+        "A watcher that is closed between the look and the insertion leaves a future that nobody ends.",
+        "bgresults/registration.py",
+        "    try:\n        for ref in refs:\n            pending.add(ref)\n"
+        "        if pinned:\n            for future in futures:\n                pending.pin(future)\n"
+        "        session.commands.append((Command.WATCH, refs))\n"
+        "        refusal = session.current_refusal()\n",
+        "    try:\n        refusal = session.current_refusal()\n"
+        "        for ref in refs:\n            pending.add(ref)\n"
+        "        if pinned:\n            for future in futures:\n                pending.pin(future)\n"
+        "        session.commands.append((Command.WATCH, refs))\n",
+        "tests/faults/test_guards.py::test_closing_in_the_middle_of_a_watch",
+    ),
+    Mutant(
+        "joined-without-a-second-look",
+        "A future that joins an id while the thread takes it is registered under nothing, and never ends.",
+        "bgresults/pending.py",
+        "            while self._first.setdefault(task_id, ref) is not ref:\n",
+        "            if True:\n",
+        "tests/unit/test_pending.py::TestForcedInterleavings::test_join_against_take",
+    ),
+    Mutant(
+        "heap-never-compacted",
+        "Every watch of the last day stays in memory, whatever became of it.",
+        "bgresults/pending.py",
+        "            if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):\n",
+        "            if False:\n",
+        "tests/unit/test_pending.py::TestDeadlines::test_a_hundred_thousand_that_left_leave_no_heap",
+    ),
+    Mutant(
+        "one-exception-for-all",
+        "Every thread that raises it makes the same traceback grow, and sees the others' in its own.",
+        "bgresults/dispatcher.py",
+        "        for task_id in self._pending.ids():\n            self.fail(self._pending.take(task_id), make_error)\n",
+        "        shared = make_error()\n        for task_id in self._pending.ids():\n"
+        "            self.fail(self._pending.take(task_id), lambda: shared)\n",
+        "tests/integration/test_closing.py::test_pending_futures_end",
+    ),
+)
