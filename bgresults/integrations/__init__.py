@@ -1,0 +1,1 @@
+"""What ties the library to others; each package needs an extra of its own."""

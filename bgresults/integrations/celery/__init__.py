@@ -1,0 +1,15 @@
+"""For web processes that have a Celery application: ``pip install 'bgresults[celery]'``.
+
+.. code-block:: python
+
+    watcher = ResultWatcher.from_celery(app)
+    future = watcher.submit(add, (1, 2))
+    future.result(timeout=5)
+"""
+
+from bgresults.integrations.celery.futures import CeleryResultFuture
+from bgresults.integrations.celery.groups import GroupFutures
+from bgresults.integrations.celery.registry import from_celery
+from bgresults.integrations.celery.watcher import CeleryResultWatcher
+
+__all__ = ["CeleryResultFuture", "CeleryResultWatcher", "GroupFutures", "from_celery"]

@@ -1,0 +1,229 @@
+"""What a Celery application says of its result backend, as arguments of a watcher.
+
+Celery itself reads its settings: its backend object is made, which connects to nothing, and asked. So defaults, old
+names, URL options and subclasses of the backend mean here what they mean there, in every version.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from bgresults.errors import NotWatchableError
+from bgresults.integrations.celery.applications import name_of
+from bgresults.options import RedisOptions
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["read_settings"]
+
+_TASK_KEY: Final = b"celery-task-meta-"
+_WATCHABLE: Final = "results have to be in Redis: result_backend = 'redis://…', 'rediss://…' or 'redis+socket://…'"
+_CERT_REQUIREMENTS: Final = {ssl.CERT_REQUIRED: "required", ssl.CERT_OPTIONAL: "optional", ssl.CERT_NONE: "none"}
+
+# connparams of Celery's backend → fields of RedisOptions.
+_OPTIONS: Final = {
+    "username": "username",
+    "password": "password",
+    "credential_provider": "credential_provider",
+    "ssl_ca_certs": "ssl_ca_certs",
+    "ssl_certfile": "ssl_certfile",
+    "ssl_keyfile": "ssl_keyfile",
+    "ssl_password": "ssl_password",
+    "ssl_check_hostname": "ssl_check_hostname",
+    "health_check_interval": "health_check_interval",
+}
+# Meant for Celery's pool of connections, its client's name, or its way to retry: two connections of our own have no use
+# for them. Whatever is in no table is refused, or a setting would be lost in silence.
+_WITHOUT_EFFECT: Final = frozenset(
+    {
+        "client_name",
+        "decode_responses",
+        "driver_info",
+        "encoding",
+        "encoding_errors",
+        "lib_name",
+        "lib_version",
+        "max_connections",
+        "protocol",
+        "retry_on_error",
+        "retry_on_timeout",
+        "socket_keepalive_options",
+        "socket_read_size",
+        "timeout",
+    }
+)
+_READ_HERE: Final = frozenset(
+    {
+        "connection_class",
+        "db",
+        "host",
+        "path",
+        "port",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "socket_timeout",
+        "ssl_cert_reqs",
+    }
+)
+
+
+def read_settings(app: Celery, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a watcher of the application's results; ``overrides`` win.
+
+    Raises:
+        NotWatchableError: the results are where nobody can be told of them; the text names what can be watched.
+        TypeError, ValueError: a setting makes no sense; Celery's own complaints among them.
+    """
+    backend = _new_backend(app, elsewhere="url" in overrides)
+    params = backend.connparams
+    found: dict[str, Any] = {
+        "url": _url(params),
+        "key_prefix": _key_prefix(app, backend),
+        "serializer": backend.serializer,
+        "accept": sorted(backend.accept or ()),
+        "default_lifetime": _lifetime(backend.expires),
+        "name": app.main or "celery",
+    }
+    connect_timeout = params.get("socket_connect_timeout")
+    if connect_timeout:
+        found["connect_timeout"] = float(connect_timeout)
+    given: RedisOptions = overrides.get("redis", RedisOptions())
+    found.update(overrides)
+    # Options of the application's server mean nothing to another one.
+    found["redis"] = given if "url" in overrides else _merged(given, _redis_options(app, params))
+    return found
+
+
+def _new_backend(app: Celery, *, elsewhere: bool) -> Any:
+    """A backend object of our own, so that nobody else's state is touched; it makes no connection.
+
+    ``elsewhere``: the results are not where the application says, so whatever it says will do.
+    """
+    from celery.backends.redis import RedisBackend
+
+    backend_class, url = (RedisBackend, None) if elsewhere else _found_backend(app)
+    try:
+        return backend_class(app=app, url=url)
+    except Exception as error:  # noqa: BLE001 - whatever Celery, kombu or a subclass makes of a setting
+        # It may quote what it cannot read, and that may be a piece of a password.
+        words = f": {error}" if "@" not in str(url) else ""
+        raise ValueError(
+            f"Celery cannot make the result backend of app {name_of(app)}: {type(error).__name__}{words}; check the "
+            "result_… and redis_… settings, and that special characters in the URL are percent-encoded"
+        ) from None
+
+
+def _found_backend(app: Celery) -> tuple[Any, str | None]:
+    from celery.app.backends import by_url
+    from celery.backends.redis import RedisBackend, SentinelBackend
+
+    setting = app.backend_cls or app.conf.result_backend
+    shown = _shown(setting)
+    try:
+        backend_class, url = by_url(setting, app.loader)
+    except Exception as error:
+        raise NotWatchableError(
+            f"the result backend {shown} of Celery app {name_of(app)} cannot be loaded: {error}; {_WATCHABLE}"
+        ) from error
+    if not issubclass(backend_class, RedisBackend) or issubclass(backend_class, SentinelBackend):
+        raise NotWatchableError(
+            f"the result backend {shown} of Celery app {name_of(app)} cannot be watched: {_WATCHABLE}"
+        )
+    return backend_class, url
+
+
+def _shown(setting: Any) -> str:
+    """The setting without its password."""
+    if setting is None:
+        return "None (result_backend is not set)"
+    if isinstance(setting, str):
+        scheme, separator, _ = setting.partition("://")
+        return f"{scheme}{separator}…" if separator else repr(setting)
+    return getattr(setting, "__name__", type(setting).__name__)
+
+
+def _url(params: Mapping[str, Any]) -> str:
+    """Without credentials: those go into the options, where nothing has to be percent-encoded."""
+    database = int(params.get("db") or 0)
+    if "path" in params:
+        return f"unix://{quote(params['path'])}?db={database}"
+    host = str(params.get("host") or "localhost")
+    if ":" in host:
+        host = f"[{host}]"
+    scheme = "rediss" if _uses_tls(params) else "redis"
+    return f"{scheme}://{host}:{int(params.get('port') or 6379)}/{database}"
+
+
+def _uses_tls(params: Mapping[str, Any]) -> bool:
+    from celery.backends.redis import RedisBackend
+
+    connection_class: Any = params.get("connection_class")
+    with_tls: Any = RedisBackend.connection_class_ssl
+    return isinstance(connection_class, type) and issubclass(connection_class, with_tls)
+
+
+def _key_prefix(app: Celery, backend: Any) -> str:
+    """The ``global_keyprefix``, complete with its separator."""
+    prefix: bytes = backend.task_keyprefix
+    if not prefix.endswith(_TASK_KEY):
+        raise NotWatchableError(
+            f"the result backend of Celery app {name_of(app)} stores results under {prefix!r}, which does not end in "
+            f"{_TASK_KEY!r}; set global_keyprefix in result_backend_transport_options instead"
+        )
+    return prefix[: -len(_TASK_KEY)].decode()
+
+
+def _lifetime(expires: Any) -> float | None:
+    """``result_expires``; results that never expire are no reason to watch for ever."""
+    return float(expires) if expires else 86400.0
+
+
+def _redis_options(app: Celery, params: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(params) - set(_OPTIONS) - _READ_HERE - _WITHOUT_EFFECT)
+    if unknown:
+        raise ValueError(
+            f"the result backend of Celery app {name_of(app)} has settings that this library does not know: "
+            f"{', '.join(unknown)}; known are {', '.join(sorted({*_OPTIONS, *_READ_HERE}))}"
+        )
+    found = {field: params[name] for name, field in _OPTIONS.items() if params.get(name) not in (None, "")}
+    if not found.get("health_check_interval"):
+        # redis-py's word for "never"; ours is not to be switched off.
+        found.pop("health_check_interval", None)
+    if "credential_provider" in found:
+        # As redis-py has it: a provider excludes the other two.
+        found.pop("username", None)
+        found.pop("password", None)
+    if "password" in found:
+        found["password"] = str(found["password"])
+    if params.get("ssl_cert_reqs") is not None and _uses_tls(params):
+        found["ssl_cert_reqs"] = _CERT_REQUIREMENTS[params["ssl_cert_reqs"]]
+    if params.get("socket_keepalive"):
+        found["socket_keepalive"] = True
+    timeout = params.get("socket_timeout")
+    if timeout and not math.isclose(timeout, _default("redis_socket_timeout")):
+        found["read_timeout"] = float(timeout)
+    return found
+
+
+def _default(setting: str) -> float:
+    """What Celery has where the user says nothing. Its two minutes are too long to find a dead link."""
+    from celery.app.defaults import DEFAULTS
+
+    return float(DEFAULTS[setting] or math.inf)
+
+
+def _merged(given: RedisOptions, found: Mapping[str, Any]) -> RedisOptions:
+    """The options of the caller, filled up with those of the application."""
+    chosen = {name: getattr(given, name) for name in given.__dataclass_fields__ if getattr(given, name) is not None}
+    rest = dict(found)
+    if "credential_provider" in chosen:
+        rest.pop("username", None)
+        rest.pop("password", None)
+    elif "username" in chosen or "password" in chosen:
+        rest.pop("credential_provider", None)
+    return RedisOptions(**{**rest, **chosen})

@@ -1,0 +1,229 @@
+""":class:`Submission`: tasks that are watched, and not sent yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from celery.result import EagerResult
+
+from bgresults.errors import NotWatchableError, WatcherError
+from bgresults.futures import UpdateCallback
+from bgresults.integrations.celery.eager import finish, finished_future
+from bgresults.integrations.celery.following import follow, steps_of_leaves
+from bgresults.integrations.celery.futures import CeleryResultFuture
+from bgresults.integrations.celery.groups import GroupFutures, gathered, leaves_of
+from bgresults.integrations.celery.sending import Shipment, eager_sender, shipment_of, without_subscribing
+from bgresults.registration import take_back
+from bgresults.task_ids import task_id_of
+
+if TYPE_CHECKING:
+    from bgresults.integrations.celery.watcher import CeleryResultWatcher
+
+__all__ = ["Request", "Submission", "prepare", "run_request", "watch_following"]
+
+
+@dataclass
+class Request:
+    """The arguments of ``submit()``."""
+
+    task: Any
+    args: Any
+    kwargs: Any
+    lifetime: Any
+    on_update: UpdateCallback | None
+    expires: Any
+    revoke_on_timeout: bool
+    task_id: Any
+    options: dict[str, Any]
+
+
+def prepare(watcher: CeleryResultWatcher, request: Request) -> Submission:
+    """Watch what will be sent.
+
+    Raises:
+        As ``CeleryResultWatcher.submit()``.
+    """
+    eager = bool(watcher.app.conf.task_always_eager)
+    if not eager:
+        seconds = watcher._seconds(request.lifetime)
+        if isinstance(request.expires, str) and request.expires == "watch":
+            if seconds is None:
+                raise ValueError("expires='watch' needs a watch that ends: give it a lifetime")
+            request.expires = seconds
+        if request.expires is not None:
+            request.options["expires"] = request.expires
+    with without_subscribing(watcher.app):
+        shipment = shipment_of(
+            watcher.app, request.task, request.args, request.kwargs, _task_id(request), request.options
+        )
+    if eager:
+        futures = [CeleryResultFuture(key, watcher, request.on_update) for key in shipment.ids()]
+    else:
+        results = [shipment.result] if shipment.header is None else [shipment.header, shipment.result]
+        futures = watch_following(watcher, results, request.lifetime, request.on_update)
+    submission = Submission(watcher, shipment, futures, eager=eager)
+    if request.revoke_on_timeout:
+        for future in futures:
+            future.add_done_callback(watcher._revoker.when_expired)
+    return submission
+
+
+def run_request(watcher: CeleryResultWatcher, request: Request) -> CeleryResultFuture | GroupFutures:
+    """Where tasks run eagerly: run it, in this thread, and return futures that have ended.
+
+    Raises:
+        As ``CeleryResultWatcher.submit()``.
+    """
+    app = watcher.app
+    send, is_chord = eager_sender(app, request.task, request.args, request.kwargs, _task_id(request), request.options)
+    try:
+        result = send()
+    except Exception as error:  # noqa: BLE001 - of the task, if errors are to be propagated, or of the sending
+        failed = CeleryResultFuture(_task_id(request) or "eager", watcher)
+        failed._settle(None, error)
+        return GroupFutures(None, _NOTHING, [], failed, [failed]) if is_chord else failed
+    futures = [finished_future(watcher, leaf) for leaf in leaves_of(result)]
+    if is_chord:
+        # Run like this, it leaves no results of its header behind.
+        body = gathered(result, futures) if hasattr(result, "results") else futures[0]
+        return GroupFutures(None, _NOTHING, [], body, futures)
+    return GroupFutures(str(result.id), result, futures) if hasattr(result, "results") else futures[0]
+
+
+def watch_following(
+    watcher: CeleryResultWatcher, results: Sequence[Any], lifetime: Any, on_update: UpdateCallback | None
+) -> list[CeleryResultFuture]:
+    """Watch all single results in these, and end each as soon as something before it has failed.
+
+    Returns:
+        A future for each single result, in order.
+    """
+    leaves = [leaf for result in results for leaf in leaves_of(result)]
+    before = {leaf: steps for result in results for leaf, steps in steps_of_leaves(result).items()}
+    steps = {step for found in before.values() for step in found}
+    # First those whose futures nobody but us will hold: if anything is refused, they go by themselves.
+    unseen = sorted(steps.difference(before))
+    known = dict(zip(unseen, watcher._watch_results(unseen, lifetime, None), strict=True))
+    futures = watcher._watch_results(leaves, lifetime, on_update)
+    known.update(zip((future.task_id for future in futures), futures, strict=True))
+    for future in futures:
+        follow(future, [known[step] for step in before.get(future.task_id, ()) if step != future.task_id])
+    return futures
+
+
+class _Nothing:
+    """A group without members."""
+
+    results: tuple[Any, ...] = ()
+
+
+_NOTHING = _Nothing()
+
+
+def _task_id(request: Request) -> str | None:
+    return None if request.task_id is None else task_id_of(request.task_id)
+
+
+class Submission:
+    """Sent once, or given up.
+
+    Args:
+        watcher: whose futures these are.
+        shipment: what will be sent.
+        futures: one for each of its ids.
+        eager: whether sending it runs it, here and now.
+
+    Attributes:
+        watched: for the user: a future, or those of a group.
+    """
+
+    def __init__(
+        self,
+        watcher: CeleryResultWatcher,
+        shipment: Shipment,
+        futures: Sequence[CeleryResultFuture],
+        *,
+        eager: bool,
+    ) -> None:
+        self._watcher = watcher
+        self._shipment = shipment
+        self._futures = list(futures)
+        self._eager = eager
+        self.watched = _for_the_user(shipment, self._futures)
+
+    def send(self) -> None:
+        """Send it. If that fails, all its futures end with the reason."""
+        if any(_refused(future) for future in self._futures):
+            # The backend cannot be used: nobody would learn of the results.
+            return
+        try:
+            if self._eager:
+                # What runs here is the user's: it may wait for something of its own.
+                result = self._shipment.send()
+                for future, ended in zip(self._of_result(), leaves_of(result), strict=True):
+                    finish(future, ended)
+                for future in self._futures:
+                    # Of a chord's header: its results are not to be had.
+                    future.cancel()
+                return
+            with without_subscribing(self._watcher.app):
+                self._compare(self._shipment.send())
+        except Exception as error:  # noqa: BLE001 - whatever kept it from being sent is the outcome
+            self._fail(error)
+        except BaseException:
+            take_back(self._watcher._session_here(), list(self._futures))
+            raise
+
+    def give_up(self) -> None:
+        """Cancel its futures: it will not be sent. Possibly in the garbage collector."""
+        for future in self._futures:
+            if self._eager:
+                # No drain thread has heard of it.
+                future.cancel()
+            else:
+                self._watcher._abandoned(future)
+
+    def _of_result(self) -> list[CeleryResultFuture]:
+        """Of the futures, those of the result: all but those of a chord's header."""
+        return self._futures[len(leaves_of(self._shipment.header)) :]
+
+    def _compare(self, sent: Any) -> None:
+        """A task with an ``apply_async()`` of its own may have sent nothing, and returned another task's result."""
+        for future, leaf in zip(self._of_result(), leaves_of(sent), strict=False):
+            if isinstance(leaf, EagerResult):
+                take_back(self._watcher._session_here(), [future])
+                finish(future, leaf)
+            elif str(leaf.id) != future.task_id:
+                self._fail(
+                    NotWatchableError(
+                        f"the task was not sent as {future.task_id!r}: its apply_async() returned the result of "
+                        f"{leaf.id!r}; watch() that one"
+                    )
+                )
+                return
+
+    def _fail(self, error: Exception) -> None:
+        take_back(self._watcher._session_here(), list(self._futures))
+        for future in self._futures:
+            # Claimed like any other end: if a result came all the same, it stays.
+            for callback in future._settle(None, error) or []:
+                future._call(callback)
+
+
+def _refused(future: CeleryResultFuture) -> bool:
+    """Whether the watch of it has failed."""
+    return future.done() and not future.cancelled() and isinstance(future.exception(0), WatcherError)
+
+
+def _for_the_user(shipment: Shipment, futures: list[CeleryResultFuture]) -> CeleryResultFuture | GroupFutures:
+    result, header = shipment.result, shipment.header
+    if header is None:
+        if not hasattr(result, "results"):
+            return futures[0]
+        return GroupFutures(str(result.id), result, futures)
+    count = len(leaves_of(header))
+    behind = futures[count:]
+    body = gathered(result, behind) if hasattr(result, "results") else behind[0]
+    return GroupFutures(str(header.id), header, futures[:count], body, behind)

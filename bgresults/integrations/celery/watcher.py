@@ -1,0 +1,272 @@
+""":class:`CeleryResultWatcher`: a watcher that a Celery application configures, and that sends tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from celery.result import AsyncResult, EagerResult, GroupResult
+
+from bgresults.configuration import Configuration, configured
+from bgresults.errors import NotWatchableError
+from bgresults.forking import leaf_lock
+from bgresults.futures import UpdateCallback
+from bgresults.integrations.celery.applications import name_of
+from bgresults.integrations.celery.eager import finished_future
+from bgresults.integrations.celery.futures import CeleryResultFuture
+from bgresults.integrations.celery.groups import GroupFutures
+from bgresults.integrations.celery.on_commit import on_commit
+from bgresults.integrations.celery.revoking import Revoker
+from bgresults.integrations.celery.sending import without_subscribing
+from bgresults.integrations.celery.settings import read_settings
+from bgresults.integrations.celery.submission import Request, prepare, run_request, watch_following
+from bgresults.options import RetryPolicy
+from bgresults.session import SessionSettings
+from bgresults.task_ids import task_id_of
+from bgresults.watcher import _DEFAULT, ResultWatcher, _Default
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["CeleryResultWatcher"]
+
+_DEFAULTS: dict[str, Any] = {
+    "max_pending": 100_000,
+    "on_disconnect": "wait",
+    "retry": RetryPolicy(),
+    "connect_timeout": 2.0,
+}
+
+
+class CeleryResultWatcher(ResultWatcher):
+    """Watches the results of a Celery application, and sends tasks that are watched from the start.
+
+    Made by :meth:`ResultWatcher.from_celery`. The application is asked for its settings when the watcher is first used,
+    so it may be configured later than this is made.
+    """
+
+    _future_class = CeleryResultFuture
+
+    def __init__(self, app: Celery, overrides: Mapping[str, Any]) -> None:
+        #: The application.
+        self.app = app
+        self._overrides = dict(overrides)
+        self._configured = False
+        self._revoker = Revoker(app)
+        name = str(overrides.get("name") or app.main or "celery")
+        # Stands in until the first use; closing and asking for the state work with it.
+        self._adopt(
+            Configuration(
+                SessionSettings(
+                    name=name,
+                    address=f"the result backend of Celery app {name_of(app)}",
+                    logger=logging.getLogger("bgresults"),
+                    make_consumer=_not_configured,
+                    retry=RetryPolicy(),
+                    on_disconnect="wait",
+                ),
+                None,
+                1,
+            )
+        )
+
+    # -- watching ----------------------------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        task_id: Any,
+        *,
+        lifetime: float | _Default | None = _DEFAULT,
+        on_update: UpdateCallback | None = None,
+    ) -> CeleryResultFuture:
+        """:meth:`ResultWatcher.watch`, also for results of eager tasks, which have ended already.
+
+        Of an ``AsyncResult`` that knows its parents, it also ends when one of those has failed, as ``get()`` does.
+
+        Raises:
+            NotWatchableError: the application's results cannot be watched, or this one is ignored.
+            TypeError, ValueError, TooManyPendingError, WatcherClosedError: as for any watcher, or the application's
+                settings make no sense.
+        """
+        return self.watch_many([task_id], lifetime=lifetime, on_update=on_update)[0]
+
+    def watch_many(  # type: ignore[override]  # a list of what the base class promises one of
+        self,
+        task_ids: Iterable[Any],
+        *,
+        lifetime: float | _Default | None = _DEFAULT,
+        on_update: UpdateCallback | None = None,
+    ) -> list[CeleryResultFuture]:
+        """:meth:`ResultWatcher.watch_many`; see :meth:`watch`."""
+        given: Any = task_ids
+        if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+            given = list(given)
+            known = [value for value in given if isinstance(value, AsyncResult)]
+            if any(result.parent is not None for result in known) and not any(hasattr(v, "results") for v in given):
+                return watch_following(self, given, lifetime, on_update)
+        return self._watch_results(given, lifetime, on_update)
+
+    def watch_group(
+        self,
+        group: Any,
+        *,
+        lifetime: float | _Default | None = _DEFAULT,
+        on_update: UpdateCallback | None = None,
+    ) -> GroupFutures:
+        """Watch all tasks of a group, those of nested groups too, in one batch.
+
+        Args:
+            group: a ``GroupResult`` or ``ResultSet``; or the id under which one was saved. That one is read from the
+                result backend, by Celery and in this thread.
+            lifetime, on_update: for each task, as in :meth:`watch`.
+
+        Raises:
+            TypeError: it is no group.
+            NotWatchableError: nothing was saved under that id.
+            As :meth:`watch`.
+        """
+        if not hasattr(group, "results"):
+            if isinstance(group, AsyncResult):
+                raise TypeError(f"watch_group() takes a group's result, not an {type(group).__name__}; use watch()")
+            group_id = task_id_of(group)
+            with without_subscribing(self.app):
+                group = GroupResult.restore(group_id, app=self.app)
+            if group is None:
+                raise NotWatchableError(
+                    f"no group is saved under {group_id!r}; its sender has to call GroupResult.save()"
+                )
+        futures = watch_following(self, [group], lifetime, on_update)
+        return GroupFutures(getattr(group, "id", None), group, futures)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        task: Any,
+        args: Any = None,
+        kwargs: Any = None,
+        *,
+        lifetime: float | _Default | None = _DEFAULT,
+        on_update: UpdateCallback | None = None,
+        expires: Any = None,
+        revoke_on_timeout: bool = False,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> CeleryResultFuture | GroupFutures:
+        """Send a task that is watched before it is sent, so that nothing can be missed.
+
+        Args:
+            task: a task, the name of one, or a signature; of a chain, the result is that of its last task.
+            args, kwargs: of the task; for a signature, what its partial arguments miss.
+            lifetime, on_update: as in :meth:`watch`.
+            expires: as in ``apply_async()``; or ``"watch"``: when the watch ends, a worker need not begin any more.
+            revoke_on_timeout: revoke the task when its watch expires.
+            task_id: None for a new one.
+            options: more of ``apply_async()``, such as ``queue`` or ``countdown``.
+
+        Returns:
+            A future; of a group or a chord, what :meth:`watch_group` returns. If the task cannot be sent, the future
+            has ended with the reason, and nothing is watched. If the backend is known to be unusable, it has ended
+            with ``BackendUnavailableError``, and nothing is sent. In eager mode it has ended with the result.
+
+        Raises:
+            TypeError, ValueError: an argument makes no sense, or the task's result is ignored.
+            As :meth:`watch`.
+        """
+        request = Request(task, args, kwargs, lifetime, on_update, expires, revoke_on_timeout, task_id, options)
+        if self.app.conf.task_always_eager:
+            return run_request(self, request)
+        submission = prepare(self, request)
+        submission.send()
+        return submission.watched
+
+    def submit_on_commit(
+        self,
+        task: Any,
+        args: Any = None,
+        kwargs: Any = None,
+        *,
+        using: str | None = None,
+        lifetime: float | _Default | None = _DEFAULT,
+        on_update: UpdateCallback | None = None,
+        expires: Any = None,
+        revoke_on_timeout: bool = False,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> CeleryResultFuture | GroupFutures:
+        """:meth:`submit`, sent when Django's current transaction commits; at once where there is none.
+
+        The watch begins now. After a rollback, the future is cancelled. Do not wait for it inside of the transaction:
+        the task is not sent before its end.
+
+        Args:
+            using: alias of the database; None for the default one.
+            task, …, options: as for :meth:`submit`.
+
+        Raises:
+            ImportError: Django is not installed.
+            As :meth:`submit`.
+        """
+        request = Request(task, args, kwargs, lifetime, on_update, expires, revoke_on_timeout, task_id, options)
+        submission = prepare(self, request)
+        on_commit(submission.send, submission.give_up, using)
+        return submission.watched
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """:meth:`ResultWatcher.wait_ready`.
+
+        Raises:
+            NotWatchableError: the application's results cannot be watched.
+            TypeError, ValueError: the application's settings make no sense.
+            As :meth:`ResultWatcher.wait_ready`.
+        """
+        self._configure()
+        return super().wait_ready(timeout)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _seconds(self, lifetime: float | _Default | None) -> float | None:
+        # The first thing that watching does.
+        self._configure()
+        return super()._seconds(lifetime)
+
+    def _configure(self) -> None:
+        """Ask the application for its settings, once."""
+        if self._configured:
+            return
+        settings = {**_DEFAULTS, **read_settings(self.app, self._overrides)}
+        try:
+            found = configured(**settings)
+        except ValueError as error:
+            raise ValueError(f"the settings of Celery app {name_of(self.app)}: {error}") from error
+        session = self._session_here()
+        # Two threads may come here at once, and find the same. No thread was started before it was configured.
+        with leaf_lock():
+            if not self._configured:
+                self._default_lifetime, self._max_pending = found.default_lifetime, found.max_pending
+                self._settings = session.settings = found.session
+                # Last: until then a forked child, or a thread that was interrupted, does it again.
+                self._configured = True
+
+    def _watch_results(
+        self, given: Any, lifetime: float | _Default | None, on_update: UpdateCallback | None
+    ) -> list[CeleryResultFuture]:
+        """Watch ids and results; those of eager tasks have ended already."""
+        finished: dict[int, CeleryResultFuture] = {}
+        for place, value in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(value, AsyncResult) and value.ignored:
+                raise NotWatchableError(f"the result of task {value.id!r} is ignored: it will never be stored")
+            if isinstance(value, EagerResult):
+                finished[place] = finished_future(self, value)
+        if not finished:
+            return super().watch_many(given, lifetime=lifetime, on_update=on_update)  # type: ignore[return-value]
+        others = [value for place, value in enumerate(given) if place not in finished]
+        pending = iter(super().watch_many(others, lifetime=lifetime, on_update=on_update))
+        return [finished[place] if place in finished else next(pending) for place in range(len(given))]  # type: ignore[misc]
+
+
+def _not_configured(**_: Any) -> NoReturn:
+    raise AssertionError("the thread of a watcher that was not configured was started")
