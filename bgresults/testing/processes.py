@@ -16,14 +16,16 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 __all__ = ["OwnedFolder", "OwnedProcess", "start_guard"]
 
 _GUARD_PROGRAM = """
-import os, shutil, signal, sys
+import os, shutil, signal, sys, time
 kept = set()
 for line in sys.stdin:
     (kept.add if line[0] == "+" else kept.discard)(line[1:-1])
@@ -33,9 +35,17 @@ for kind, _, name in sorted(word.partition(" ") for word in kept):
             os.killpg(int(name), signal.SIGKILL)
         except OSError:
             pass
-    else:
+        continue
+    deadline = time.monotonic() + 3.0
+    # What was killed may finish the system call that it is in, and make a file in a folder that is being removed.
+    while os.path.lexists(name) and time.monotonic() < deadline:
         shutil.rmtree(name, ignore_errors=True)
 """
+
+# A child tells the guard of its group before it becomes its program: a Ctrl-C that arrives in the parent between the
+# fork and the next line would leave a process that nobody knows of. The guard's pipe is its standard input until then.
+# The subshell takes the SIGPIPE if somebody has ended the guard.
+_LAUNCHER = ["/bin/sh", "-c", '(echo "+1-group $$") >&0; exec "$@" </dev/null', "sh"]
 
 
 class _Guard:
@@ -62,9 +72,13 @@ class _Guard:
             )
             self._owner_pid = os.getpid()
 
-    def watch_group(self, group: int) -> None:
+    @property
+    def pipe(self) -> IO[bytes]:
+        """Where lines for the guard go; it is started if it does not run."""
         self.start()
-        self._tell(f"+1-group {group}\n")
+        assert self._process is not None
+        assert self._process.stdin is not None
+        return self._process.stdin
 
     def forget_group(self, group: int) -> None:
         self._tell(f"-1-group {group}\n")
@@ -123,15 +137,14 @@ class OwnedProcess:
         self._log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                [*_LAUNCHER, *command],
+                stdin=_guard.pipe,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
             )
-        _guard.watch_group(self._process.pid)
         self._owner_pid = os.getpid()
         self._finalizer = weakref.finalize(self, _end, self._process, self._owner_pid, grace=0.0)
 
@@ -189,8 +202,9 @@ class OwnedFolder:
     """A temporary folder that is removed with its owner, at the latest when the interpreter exits."""
 
     def __init__(self, prefix: str) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=prefix))
-        _guard.watch_folder(self.path)
+        self.path = Path(tempfile.gettempdir()) / f"{prefix}{uuid.uuid4().hex[:16]}"
+        _guard.watch_folder(self.path)  # Before it exists: see _LAUNCHER.
+        self.path.mkdir(mode=0o700)
         self._finalizer = weakref.finalize(self, _remove, self.path, os.getpid())
 
     def remove(self) -> None:

@@ -196,6 +196,44 @@ def test_the_server_does_not_outlive_its_process(ending: str) -> None:
     assert run.stderr == ""
 
 
+@pytest.mark.parametrize("interrupted", ["subprocess.Popen.__init__", "pathlib.Path.mkdir"])
+def test_ctrl_c_in_the_middle_of_making_one_leaves_nothing(interrupted: str, tmp_path: Path) -> None:
+    """The folder or the process is there, and nobody has been told of it."""
+    program = f"""
+import pathlib, subprocess, sys
+from bgresults.testing.processes import OwnedFolder, OwnedProcess, start_guard
+
+start_guard()
+whole = {interrupted}
+def interrupted(*args, **options):
+    whole(*args, **options)
+    raise KeyboardInterrupt
+
+{interrupted} = interrupted
+try:
+    folder = OwnedFolder("bgresults-interrupted-")
+    OwnedProcess(["sh", "-c", "exec sleep 60"], log=folder.path / "log")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=30)
+    assert run.returncode == 130
+    marker = b"TMPDIR=%s\0" % os.fsencode(tmp_path)
+
+    def left() -> list[Path]:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                found += [folder] if marker in (folder / "environ").read_bytes() else []
+            except OSError:
+                continue  # It ended in the meantime, or is somebody else's.
+        return found
+
+    wait_until(lambda: not left(), "the end of the process", timeout=5)
+    wait_until(lambda: not list(tmp_path.iterdir()), "the end of the folder", timeout=5)
+
+
 def test_the_whole_group_ends(tmp_path: Path) -> None:
     process = OwnedProcess(["sh", "-c", "sleep 60 & echo $!; trap '' TERM; wait; wait"], log=tmp_path / "log")
     wait_until(lambda: process.log_tail().isdigit(), "the shell to say the pid of its child")
