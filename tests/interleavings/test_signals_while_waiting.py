@@ -28,14 +28,23 @@ from tests.support.gates import drain_thread_held
 def signalled(handler: Callable[[], object], function: str) -> Iterator[None]:
     """Send a signal to this thread, once it waits in ``function``."""
     main = threading.main_thread()
-    previous = signal.signal(signal.SIGUSR2, lambda *_: handler())
-
     begun = threading.Event()
+    handled: list[bool] = []
+
+    def handle(*_: object) -> None:
+        if not handled:
+            handled.append(True)
+            handler()
+
+    previous = signal.signal(signal.SIGUSR2, handle)
 
     def send() -> None:
         begun.wait(WAIT)
         until_in(main, function)
-        signal.pthread_kill(main.ident or 0, signal.SIGUSR2)
+        # One that comes right before the thread goes to sleep does not end that sleep: CPython looks for it afterwards.
+        while not handled:
+            signal.pthread_kill(main.ident or 0, signal.SIGUSR2)
+            time.sleep(0.05)
 
     sender = Caller(send)
     begun.set()
