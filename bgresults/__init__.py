@@ -20,11 +20,12 @@ from bgresults.errors import (
 )
 from bgresults.futures import ResultFuture
 from bgresults.meta import TaskMeta
-from bgresults.options import RedisOptions, RetryPolicy
+from bgresults.options import AMQPOptions, RedisOptions, RetryPolicy
 from bgresults.stats import WatcherStats
 from bgresults.watcher import ResultWatcher
 
 __all__ = [
+    "AMQPOptions",
     "BackendUnavailableError",
     "BgResultsError",
     "ForkedError",

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bgresults.consumers import consumer_for
-from bgresults.options import LONGEST_LIFETIME, RedisOptions, RetryPolicy, check_choice, check_seconds
+from bgresults.consumers import consumer_for, kind_of
+from bgresults.options import LONGEST_LIFETIME, AMQPOptions, RedisOptions, RetryPolicy, check_choice, check_seconds
 from bgresults.session import SessionSettings
 from bgresults.urls import redacted
 
@@ -22,21 +22,23 @@ class Configuration:
     session: SessionSettings
     default_lifetime: float | None
     max_pending: int
+    connect_timeout: float
 
 
 def configured(
     url: str,
     *,
-    key_prefix: str,
-    serializer: str,
-    accept: Iterable[str] | None,
-    default_lifetime: float | None,
-    max_pending: int,
-    on_disconnect: str,
-    retry: RetryPolicy,
-    connect_timeout: float,
-    redis: RedisOptions,
-    name: str | None,
+    key_prefix: str = "",
+    serializer: str = "json",
+    accept: Iterable[str] | None = None,
+    default_lifetime: float | None = 86400.0,
+    max_pending: int = 100_000,
+    on_disconnect: str = "wait",
+    retry: RetryPolicy = RetryPolicy(),
+    connect_timeout: float = 2.0,
+    redis: RedisOptions = RedisOptions(),
+    amqp: AMQPOptions = AMQPOptions(),
+    name: str | None = None,
 ) -> Configuration:
     """Check the arguments of a watcher; makes no connection.
 
@@ -51,7 +53,11 @@ def configured(
     check_choice("on_disconnect", on_disconnect, ("wait", "fail"))
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a str or None, not {type(name).__name__}")
-    for argument, value, kind in (("retry", retry, RetryPolicy), ("redis", redis, RedisOptions)):
+    for argument, value, kind in (
+        ("retry", retry, RetryPolicy),
+        ("redis", redis, RedisOptions),
+        ("amqp", amqp, AMQPOptions),
+    ):
         if not isinstance(value, kind):
             raise TypeError(f"{argument} must be a {kind.__name__}, not {type(value).__name__}")
     make_consumer = functools.partial(
@@ -61,16 +67,19 @@ def configured(
         serializer=serializer,
         accept=accept if accept is None or isinstance(accept, (str, bytes)) else list(accept),
         connect_timeout=connect_timeout,
-        options=redis,
+        redis=redis,
+        amqp=amqp,
     )
     # Made and thrown away: it checks everything that only the backend's own consumer knows.
-    make_consumer()
+    backend = kind_of(url)
+    binding = make_consumer().binding
     session = SessionSettings(
-        name=name or "redis",
+        name=name or backend,
         address=redacted(url),
-        logger=logging.getLogger("bgresults.redis"),
+        logger=logging.getLogger(f"bgresults.{backend}"),
         make_consumer=make_consumer,
         retry=retry,
         on_disconnect=on_disconnect,
+        binding=binding,
     )
-    return Configuration(session, default_lifetime, max_pending)
+    return Configuration(session, default_lifetime, max_pending, connect_timeout)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bgresults.errors import ResultDecodeError, WatchExpiredError
+from bgresults.errors import WatcherError, WatchExpiredError
 from bgresults.futures import ResultFuture
 from bgresults.meta import READY_STATES, TaskMeta
 from bgresults.pending import FutureRef
@@ -65,9 +65,9 @@ class Dispatcher:
             else:
                 self._finish(future, None, exception_from(raw), raw)
 
-    def on_undecodable(self, task_id: str, error: ResultDecodeError) -> None:
-        """End the futures of an id whose state cannot be read: the consumer's callback."""
-        self.fail(self._pending.take(task_id), lambda: ResultDecodeError(*error.args))
+    def on_error(self, task_id: str, error: WatcherError) -> None:
+        """End the futures of an id whose state cannot be read, or will not come: the consumer's callback."""
+        self.fail(self._pending.take(task_id), lambda: type(error)(*error.args))
 
     def _on_progress(self, task_id: str, raw: dict[str, Any]) -> None:
         futures = self._pending.futures(task_id)

@@ -38,7 +38,7 @@ class Drainer:
         self._dispatcher = dispatcher
         self._consumer = session.consumer = session.settings.make_consumer(
             on_state=dispatcher.on_state,
-            on_undecodable=dispatcher.on_undecodable,
+            on_error=dispatcher.on_error,
             wakeup=session.wakeup,
             counters=session.counters,
             auto_reconnect=False,
@@ -110,6 +110,7 @@ class Drainer:
             session.counters.reconnects += 1
         self._was_connected = True
         session.refusal = None
+        session.reply_to = self._consumer.reply_to
         session.state = State.DRAINING
         session.ready.set()
         if self._outage_since is not None:
@@ -236,6 +237,10 @@ class Drainer:
                 payload.cancel()
             elif command is Command.PROBE:
                 self._probe_wanted = True
+            elif command is Command.DECLARE:
+                task_ids, then = payload
+                for task_id in task_ids:
+                    self._consumer.declare_for(task_id, then)
         if consume:
             self._consumer.consume_from_many(consume)
         if release:

@@ -1,14 +1,15 @@
-"""What a user can set: how to reconnect, and how to speak to a Redis server.
+"""What a user can set: how to reconnect, and how to speak to a Redis server or to a message broker.
 
 Options are plain frozen values. They are checked when they are made, so that a wrong one fails where it was written.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-__all__ = ["LONGEST_LIFETIME", "RedisOptions", "RetryPolicy", "check_choice", "check_seconds"]
+__all__ = ["LONGEST_LIFETIME", "AMQPOptions", "RedisOptions", "RetryPolicy", "check_choice", "check_seconds"]
 
 _CERT_REQUIREMENTS = ("required", "optional", "none")
 
@@ -41,6 +42,13 @@ def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
 def _check_type(name: str, value: object, kinds: type | tuple[type, ...], allowed: str) -> None:
     if not isinstance(value, kinds):
         raise TypeError(f"{name} must be {allowed}, not {type(value).__name__}")
+
+
+def _check_count(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int from {least} to {most}, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be an int from {least} to {most}, not {value}")
 
 
 @dataclass(frozen=True)
@@ -107,22 +115,10 @@ class RedisOptions:
     connection_class: type | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "username",
-            "password",
-            "ssl_cert_reqs",
-            "ssl_ca_certs",
-            "ssl_certfile",
-            "ssl_keyfile",
-            "ssl_password",
-        ):
-            _check_type(f"RedisOptions.{name}", getattr(self, name), (str, type(None)), "a str or None")
-        for name in ("ssl_check_hostname", "socket_keepalive"):
-            _check_type(f"RedisOptions.{name}", getattr(self, name), (bool, type(None)), "a bool or None")
+        _check_common(self)
+        _check_type("RedisOptions.socket_keepalive", self.socket_keepalive, (bool, type(None)), "a bool or None")
         for name in ("health_check_interval", "read_timeout"):
             check_seconds(f"RedisOptions.{name}", getattr(self, name), optional=True)
-        if self.ssl_cert_reqs is not None:
-            check_choice("RedisOptions.ssl_cert_reqs", self.ssl_cert_reqs, _CERT_REQUIREMENTS)
         _check_type("RedisOptions.connection_class", self.connection_class, (type, type(None)), "a class or None")
         if self.credential_provider is not None:
             if self.username is not None or self.password is not None:
@@ -131,9 +127,109 @@ class RedisOptions:
                 raise TypeError("RedisOptions.credential_provider must have a get_credentials() method")
 
     def __repr__(self) -> str:
-        shown = []
-        for name in self.__dataclass_fields__:
-            value = getattr(self, name)
-            if value is not None:
-                shown.append(f"{name}={'***' if 'password' in name else repr(value)}")
-        return f"RedisOptions({', '.join(shown)})"
+        return _shown(self)
+
+
+@dataclass(frozen=True)
+class AMQPOptions:
+    """How to receive replies from a message broker, beyond what its URL says.
+
+    An option that has its default here is taken from the URL's query, if it is there.
+
+    Attributes:
+        binding: ``"process"``: one reply queue for this process. ``"task"``: one queue for each task, named after it,
+            so that another process than the sender can watch it.
+        no_ack: whether the broker forgets a reply as soon as it has sent it: a little faster, and what was on its way
+            is lost with the connection.
+        prefetch: replies that the broker sends ahead of their acknowledgement, for each queue.
+        queue_expires: seconds without a consumer after which the broker deletes a queue, with what is in it: how long
+            an outage may last.
+        queue_type: ``"classic"``, ``"quorum"`` or another ``x-queue-type``; None for the broker's default.
+        heartbeat: seconds between two heartbeats, or the broker's if that is less; a link that has been silent for
+            two of them is dead. 0 for none.
+        read_timeout: seconds that the broker may take for an answer before the link counts as dead.
+        unclaimed_max, unclaimed_max_bytes, unclaimed_max_age: how many replies that nobody watches yet are kept, of
+            how many bytes in all, and for how many seconds. The last results that were delivered are among them, for
+            a second ``watch()``.
+        on_reply_loss: what happens to the futures that wait when the reply queue turns out to have been deleted:
+            ``"wait"`` keeps them, ``"fail"`` ends them with ``ReplyLostError``.
+        username, password: credentials, instead of those in the URL; never part of a ``repr``.
+        login_method: ``"PLAIN"``, ``"AMQPLAIN"`` or ``"EXTERNAL"``.
+        ssl_cert_reqs, ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_password, ssl_check_hostname: as in
+            :class:`RedisOptions`, for ``amqps://``.
+        transport_options: for a transport of kombu other than AMQP, what kombu calls so.
+    """
+
+    binding: str = "process"
+    no_ack: bool = False
+    prefetch: int = 500
+    queue_expires: float = 600.0
+    queue_type: str | None = None
+    heartbeat: int = 10
+    read_timeout: float = 5.0
+    unclaimed_max: int = 8192
+    unclaimed_max_bytes: int = 64 * 1024 * 1024
+    unclaimed_max_age: float = 600.0
+    on_reply_loss: str = "wait"
+    username: str | None = None
+    password: str | None = None
+    login_method: str = "PLAIN"
+    ssl_cert_reqs: str | None = None
+    ssl_ca_certs: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_password: str | None = None
+    ssl_check_hostname: bool | None = None
+    transport_options: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        check_choice("AMQPOptions.binding", self.binding, ("process", "task"))
+        check_choice("AMQPOptions.on_reply_loss", self.on_reply_loss, ("wait", "fail"))
+        check_choice("AMQPOptions.login_method", self.login_method, ("PLAIN", "AMQPLAIN", "EXTERNAL"))
+        _check_type("AMQPOptions.no_ack", self.no_ack, (bool,), "a bool")
+        _check_type("AMQPOptions.queue_type", self.queue_type, (str, type(None)), "a str or None")
+        for name, least, most in (
+            ("prefetch", 1, 65535),
+            ("heartbeat", 0, 3600),
+            ("unclaimed_max", 0, 10**9),
+            ("unclaimed_max_bytes", 0, 10**12),
+        ):
+            _check_count(f"AMQPOptions.{name}", getattr(self, name), least, most)
+        for name in ("queue_expires", "read_timeout", "unclaimed_max_age"):
+            check_seconds(f"AMQPOptions.{name}", getattr(self, name))
+        if self.queue_expires < 1:
+            raise ValueError(f"AMQPOptions.queue_expires must be at least 1 second, not {self.queue_expires!r}")
+        _check_type("AMQPOptions.transport_options", self.transport_options, (Mapping, type(None)), "a dict or None")
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+def _check_common(options: RedisOptions | AMQPOptions) -> None:
+    """Credentials and TLS."""
+    kind = type(options).__name__
+    for name in (
+        "username",
+        "password",
+        "ssl_cert_reqs",
+        "ssl_ca_certs",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_password",
+    ):
+        _check_type(f"{kind}.{name}", getattr(options, name), (str, type(None)), "a str or None")
+    _check_type(f"{kind}.ssl_check_hostname", options.ssl_check_hostname, (bool, type(None)), "a bool or None")
+    if options.ssl_cert_reqs is not None:
+        check_choice(f"{kind}.ssl_cert_reqs", options.ssl_cert_reqs, _CERT_REQUIREMENTS)
+
+
+def _shown(options: RedisOptions | AMQPOptions) -> str:
+    """What differs from the defaults, without secrets: transport options may have some as well."""
+    shown = []
+    for item in fields(options):
+        value = getattr(options, item.name)
+        if value != item.default:
+            secret = "password" in item.name or item.name == "transport_options"
+            shown.append(f"{item.name}={'***' if secret else repr(value)}")
+    return f"{type(options).__name__}({', '.join(shown)})"

@@ -58,6 +58,8 @@ class Command(enum.Enum):
     ABANDONED = enum.auto()
     #: Somebody would like to know whether a failed backend is mended.
     PROBE = enum.auto()
+    #: Tasks will be sent: their ids, and what to call for each when its reply queue is there.
+    DECLARE = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class SessionSettings:
     make_consumer: Callable[..., BaseResultConsumer] = field(repr=False)
     retry: RetryPolicy
     on_disconnect: str
+    #: Whether results come as replies, to one queue of this process; to one queue for each task; or neither.
+    binding: str | None = None
 
 
 class Session:
@@ -86,6 +90,8 @@ class Session:
         self.commands: deque[tuple[Command, Any]] = deque()
         self.state = State.IDLE
         self.consumer: BaseResultConsumer | None = None
+        #: The reply queue, from the first connection on; it keeps its name.
+        self.reply_to: str | None = None
         #: Why new watches fail at once; None while they are welcome.
         self.refusal: ErrorFactory | None = None
         #: Why this session is over. Set once, by the closing thread, by a forked child, or by the thread as it dies.

@@ -23,11 +23,13 @@ class WatcherStats:
         cancelled: futures that their owner cancelled, or finished by hand.
         dropped: futures that nobody referred to any more.
         expired: futures that reached their ``lifetime``.
-        late: states that came for an id that nobody watches.
+        late: states that came for an id that nobody watches, and that are not kept.
         duplicate: states that came a second time.
+        redelivered: replies that the broker sent again after a lost connection (rpc only).
         undecodable: messages that could not be read as a task's state.
-        buffered: replies kept for a later ``watch()`` (rpc only; 0 on Redis, where the server keeps them).
-        evicted: kept replies that were given up for want of room (rpc only).
+        buffered: replies that came for an id that nobody watched yet, and were kept (rpc only).
+        evicted: replies among those that were given up, unseen, for want of room or because of their age (rpc only).
+        queues_lost: how often a reply queue turned out to have been deleted, with what was in it (rpc only).
         reconnects: connections made after one was lost.
         recovered: results that were found by reading the stored ones after a connect.
         callback_errors: exceptions that callbacks raised.
@@ -46,9 +48,11 @@ class WatcherStats:
     expired: int = 0
     late: int = 0
     duplicate: int = 0
+    redelivered: int = 0
     undecodable: int = 0
     buffered: int = 0
     evicted: int = 0
+    queues_lost: int = 0
     reconnects: int = 0
     recovered: int = 0
     callback_errors: int = 0
@@ -70,8 +74,10 @@ class Counters:
         "expired",
         "failed",
         "late",
+        "queues_lost",
         "reconnects",
         "recovered",
+        "redelivered",
         "resolved",
         "undecodable",
         "watched",
@@ -87,8 +93,10 @@ class Counters:
         self.expired = 0
         self.failed = 0
         self.late = 0
+        self.queues_lost = 0
         self.reconnects = 0
         self.recovered = 0
+        self.redelivered = 0
         self.resolved = 0
         self.undecodable = 0
         self.watched = 0

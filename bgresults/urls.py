@@ -8,7 +8,16 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from bgresults.options import RedisOptions, check_seconds
 
-__all__ = ["REDIS_SCHEMES", "RedisAddress", "parse_redis_url", "redacted", "scheme_of"]
+__all__ = [
+    "REDIS_SCHEMES",
+    "RedisAddress",
+    "certificate_requirement",
+    "flag",
+    "parse_redis_url",
+    "redacted",
+    "scheme_of",
+    "split_url",
+]
 
 REDIS_SCHEMES = ("redis", "rediss", "unix", "socket", "redis+socket")
 _SOCKET_SCHEMES = ("unix", "socket", "redis+socket")
@@ -93,7 +102,7 @@ def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
     Raises:
         ValueError: a part of the URL makes no sense; the text names it and what is allowed, and shows no password.
     """
-    parts, host, port = _split(url)
+    parts, host, port = split_url(url)
     scheme = parts.scheme.lower()
     text = redacted(url)
     settings = _Query(parts, text)
@@ -127,7 +136,7 @@ def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
     )
 
 
-def _split(url: str) -> tuple[SplitResult, str | None, int | None]:
+def split_url(url: str) -> tuple[SplitResult, str | None, int | None]:
     """The parts of ``url``. Nothing that may be a piece of a password comes up, in a message or behind one."""
     parts: SplitResult | None = None
     host: str | None = None
@@ -170,7 +179,7 @@ def _word(text: str) -> str:
     return text
 
 
-def _flag(text: str) -> bool:
+def flag(text: str) -> bool:
     lowered = text.lower()
     if lowered in _TRUE:
         return True
@@ -179,7 +188,7 @@ def _flag(text: str) -> bool:
     raise ValueError("use true or false")
 
 
-def _certificate_requirement(text: str) -> str:
+def certificate_requirement(text: str) -> str:
     return _CERT_REQUIREMENTS.get(text.lower(), text.lower())
 
 
@@ -187,13 +196,13 @@ def _certificate_requirement(text: str) -> str:
 _OPTIONS: dict[str, tuple[str, Callable[[str], object]]] = {
     "username": ("username", _word),
     "password": ("password", _word),
-    "ssl_cert_reqs": ("ssl_cert_reqs", _certificate_requirement),
+    "ssl_cert_reqs": ("ssl_cert_reqs", certificate_requirement),
     "ssl_ca_certs": ("ssl_ca_certs", _word),
     "ssl_certfile": ("ssl_certfile", _word),
     "ssl_keyfile": ("ssl_keyfile", _word),
     "ssl_password": ("ssl_password", _word),
-    "ssl_check_hostname": ("ssl_check_hostname", _flag),
-    "socket_keepalive": ("socket_keepalive", _flag),
+    "ssl_check_hostname": ("ssl_check_hostname", flag),
+    "socket_keepalive": ("socket_keepalive", flag),
     "health_check_interval": ("health_check_interval", _number),
     "socket_timeout": ("read_timeout", _number),
     "read_timeout": ("read_timeout", _number),

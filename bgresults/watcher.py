@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bgresults.configuration import Configuration, configured
 from bgresults.dispatcher import Dispatcher
-from bgresults.drain_thread import ensure_running
-from bgresults.errors import (
-    BackendUnavailableError,
-    ForkedError,
-    WatcherClosedError,
-    WouldDeadlockError,
-)
+from bgresults.future_maker import FutureMaker
 from bgresults.futures import ResultFuture, UpdateCallback
-from bgresults.options import LONGEST_LIFETIME, RedisOptions, RetryPolicy, check_seconds
-from bgresults.registration import register, take_back
-from bgresults.session import Command, ErrorFactory, Session, State
-from bgresults.session_holder import SessionHolder, closed_error
+from bgresults.options import LONGEST_LIFETIME, AMQPOptions, RedisOptions, RetryPolicy, check_seconds
+from bgresults.readiness import declare_queues, reply_queue, wait_until_ready
+from bgresults.session import State
+from bgresults.session_holder import closed_error
 from bgresults.stats import WatcherStats
 from bgresults.task_ids import task_id_of, task_ids_of
 from bgresults.updates import StateStream
@@ -41,7 +35,7 @@ class _Default:
 _DEFAULT: Final = _Default()
 
 
-class ResultWatcher(SessionHolder):
+class ResultWatcher(FutureMaker):
     """Watches tasks: turns their ids into futures.
 
     Making one is free: no connection, no thread. The first ``watch()`` starts one daemon thread, which owns the
@@ -50,6 +44,8 @@ class ResultWatcher(SessionHolder):
 
     Args:
         url: where the workers store the results: ``redis://``, ``rediss://`` or ``unix://`` (Celery's ``socket://``).
+            Or, for workers with ``result_backend="rpc://"``, their broker: ``amqp://``, ``amqps://``, another
+            transport of kombu such as ``memory://``, or ``rpc+redis://`` for one whose scheme means a result backend.
         key_prefix: the ``global_keyprefix`` of the workers, if they have one.
         serializer: the ``result_serializer`` of the workers.
         accept: serializers that may be decoded; None means ``[serializer]``. Pickle executes what a message says.
@@ -63,14 +59,12 @@ class ResultWatcher(SessionHolder):
         connect_timeout: seconds that one attempt to connect may take, not counting the resolution of the host's name
             and a credential provider.
         redis: how to speak to a Redis server, beyond what the URL says.
+        amqp: how to receive replies from a broker, beyond what the URL says.
         name: appears in the thread's name and in log lines.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text names it and what is allowed.
     """
-
-    #: What :meth:`watch` makes.
-    _future_class: type[ResultFuture] = ResultFuture
 
     def __init__(
         self,
@@ -85,6 +79,7 @@ class ResultWatcher(SessionHolder):
         retry: RetryPolicy = RetryPolicy(),
         connect_timeout: float = 2.0,
         redis: RedisOptions = RedisOptions(),
+        amqp: AMQPOptions = AMQPOptions(),
         name: str | None = None,
     ) -> None:
         self._adopt(
@@ -99,14 +94,15 @@ class ResultWatcher(SessionHolder):
                 retry=retry,
                 connect_timeout=connect_timeout,
                 redis=redis,
+                amqp=amqp,
                 name=name,
             )
         )
 
     def _adopt(self, configuration: Configuration) -> None:
         self._default_lifetime = configuration.default_lifetime
-        self._max_pending = configuration.max_pending
-        super().__init__(configuration.session)
+        self._connect_timeout = configuration.connect_timeout
+        super().__init__(configuration.session, configuration.max_pending)
 
     @classmethod
     def from_celery(cls, app: Any, **overrides: Any) -> CeleryResultWatcher:
@@ -183,25 +179,7 @@ class ResultWatcher(SessionHolder):
             WatcherClosedError: the watcher is closed.
             WouldDeadlockError: called on the drain thread while not connected.
         """
-        session = self._session_here()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if session.ended is None:
-            ensure_running(session)
-        if session.state is State.FAILED:
-            session.tell(Command.PROBE)
-        while True:
-            if session.ended is not None:
-                raise session.ended()
-            if session.state is State.DRAINING:
-                return True
-            if session.state is State.FAILED and session.refusal is not None:
-                raise session.refusal()
-            if session.on_drain_thread():
-                raise WouldDeadlockError("wait_ready() in a callback: only this very thread can connect")
-            remaining = None if deadline is None else deadline - time.monotonic()
-            if remaining is not None and remaining <= 0:
-                return False
-            session.ready.wait(remaining)
+        return wait_until_ready(self._session_here(), timeout)
 
     def stats(self) -> WatcherStats:
         """Return a snapshot of the counters of this process."""
@@ -225,8 +203,36 @@ class ResultWatcher(SessionHolder):
 
     @property
     def reply_to(self) -> str | None:
-        """The reply queue of this process; None for a backend that needs none, such as Redis."""
-        return None
+        """The queue that workers have to reply to: ``task.apply_async(reply_to=watcher.reply_to)``.
+
+        The first access waits until it is declared, for ``connect_timeout``; later ones never wait. A forked child has
+        another one. None where results do not come as replies to one queue: on Redis, and with ``binding="task"``.
+
+        Raises:
+            BackendUnavailableError: it was not declared in time, or never will be.
+            WatcherClosedError: the watcher is closed.
+            WouldDeadlockError: called in a callback before it was declared.
+        """
+        if self._settings.binding != "process":
+            return None
+        return reply_queue(self._session_here(), self._connect_timeout)
+
+    def declare_for(self, task_id: Any) -> str | None:
+        """Have the queue there that replies of one task go to, and return its name; None on Redis.
+
+        For tasks that are not sent by ``submit()``: ``task.apply_async(task_id=id, reply_to=watcher.declare_for(id))``.
+        With ``binding="task"`` the queue is there from then on, so this or another process may watch the id later.
+
+        Raises:
+            TypeError, ValueError: the id makes no sense.
+            NotWatchableError: the broker does not allow that queue.
+            As :attr:`reply_to`; it waits every time.
+        """
+        key = task_id_of(task_id)
+        if self._settings.binding != "task":
+            return self.reply_to
+        declare_queues(self._session_here(), [key], self._connect_timeout)
+        return key
 
     def close(self, timeout: float = 5.0) -> None:
         """Close the connections, end the thread and every pending future with ``WatcherClosedError``.
@@ -273,45 +279,3 @@ class ResultWatcher(SessionHolder):
     def _deadline(self, lifetime: float | _Default | None) -> float | None:
         seconds = self._seconds(lifetime)
         return None if seconds is None else time.monotonic() + seconds
-
-    def _watch(self, keys: list[str], deadline: float | None, on_update: UpdateCallback | None) -> list[ResultFuture]:
-        if on_update is not None and not callable(on_update):
-            raise TypeError(f"on_update must be callable or None, not {type(on_update).__name__}")
-        while True:
-            session = self._session_here()
-            future_class = self._future_class
-            futures = [future_class(key, self, on_update) for key in keys]
-            refusal = register(session, futures, deadline, self._max_pending, pinned=on_update is not None)
-            if refusal is None:
-                try:
-                    refusal = self._start(session) if session.thread is None else None
-                    session.wake()
-                except BaseException:
-                    # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
-                    take_back(session, futures)
-                    raise
-            if refusal is None:
-                return futures
-            take_back(session, futures)
-            error = refusal()
-            if isinstance(error, ForkedError):
-                # This very call was forked, or the process was: once more, in the session of the child.
-                continue
-            if isinstance(error, WatcherClosedError):
-                raise error
-            for future in futures:
-                future._settle(None, refusal())
-            if session.ended is not None:
-                # The thread died. This call says so; the next one finds a session that works.
-                self._replace(session)
-            else:
-                session.tell(Command.PROBE)
-            return futures
-
-    def _start(self, session: Session) -> ErrorFactory | None:
-        try:
-            ensure_running(session)
-        except BackendUnavailableError as error:
-            text = str(error)
-            return lambda: BackendUnavailableError(text)
-        return session.current_refusal()

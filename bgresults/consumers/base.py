@@ -15,16 +15,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from bgresults.errors import ResultDecodeError
+from bgresults.errors import WatcherError
 from bgresults.meta import Decoder
 from bgresults.options import RetryPolicy, check_seconds
 from bgresults.retry import retrying
 from bgresults.stats import Counters
 
-__all__ = ["BaseResultConsumer", "ConnectionLost", "StateCallback", "UndecodableCallback", "WakeupSource"]
+__all__ = ["BaseResultConsumer", "ConnectionLost", "DeclaredCallback", "ErrorCallback", "StateCallback", "WakeupSource"]
 
 StateCallback = Callable[[str, dict[str, Any]], object]
-UndecodableCallback = Callable[[str, ResultDecodeError], object]
+ErrorCallback = Callable[[str, WatcherError], object]
+#: Called with None, or with the reason.
+DeclaredCallback = Callable[["WatcherError | None"], object]
 
 
 class WakeupSource(Protocol):
@@ -62,7 +64,8 @@ class BaseResultConsumer(abc.ABC):
         serializer: name of the serializer the results were written with, where they do not say so themselves.
         accept: names of the serializers that may be decoded; None means ``[serializer]``.
         on_state: ``on_state(task_id, mapping)`` is called for every state, with its decoded mapping.
-        on_undecodable: ``on_undecodable(task_id, error)`` is called for a message that cannot be read as a state.
+        on_error: ``on_error(task_id, error)`` is called for an id that is not consumed any more, since its state cannot
+            be read, or will not come here.
         connect_timeout: seconds that one connect attempt may take.
         retry: how to reconnect when used alone.
         auto_reconnect: whether :meth:`drain_events` reconnects by itself; if not, it raises :class:`ConnectionLost`.
@@ -72,6 +75,8 @@ class BaseResultConsumer(abc.ABC):
 
     #: The class that consumes from a message broker; None where no broker is involved.
     Consumer: Any = None
+    #: How replies find their way: ``"process"`` or ``"task"``, see :class:`~bgresults.AMQPOptions`; None without any.
+    binding: str | None = None
 
     def __init__(
         self,
@@ -80,7 +85,7 @@ class BaseResultConsumer(abc.ABC):
         serializer: str = "json",
         accept: Iterable[str] | None = None,
         on_state: StateCallback | None = None,
-        on_undecodable: UndecodableCallback | None = None,
+        on_error: ErrorCallback | None = None,
         connect_timeout: float = 2.0,
         retry: RetryPolicy | None = None,
         auto_reconnect: bool = True,
@@ -93,7 +98,7 @@ class BaseResultConsumer(abc.ABC):
         self.counters = Counters() if counters is None else counters
         self._decoder = Decoder(serializer, accept)
         self._on_state = on_state
-        self._on_undecodable = on_undecodable
+        self._on_error = on_error
         self._retry = RetryPolicy() if retry is None else retry
         self._wakeup = wakeup
         self._started = False
@@ -161,6 +166,19 @@ class BaseResultConsumer(abc.ABC):
     def cancel_for(self, task_id: str) -> None:
         """Stop passing on the states of ``task_id``; unknown ids are ignored."""
         self.cancel_for_many((task_id,))
+
+    def declare_for(self, task_id: str, then: DeclaredCallback) -> None:
+        """Have whatever is needed there before a worker may report on ``task_id``, and call ``then(None)``.
+
+        With a reason instead of None if that cannot be had. Where nothing is needed, that is now; otherwise inside of
+        :meth:`drain_events`.
+        """
+        then(None)
+
+    @property
+    def reply_to(self) -> str | None:
+        """The queue that workers reply to, once it is there; None where there is none for all ids."""
+        return None
 
     @abc.abstractmethod
     def cancel_for_many(self, task_ids: Iterable[str]) -> None:

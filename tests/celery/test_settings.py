@@ -257,7 +257,6 @@ def test_the_name_of_the_thread(redis_server: RedisServer, new_app: NewApp, from
         ("django-db", "django-db"),
         ("disabled://", "disabled"),
         (None, "not set"),
-        ("rpc://", "rpc"),
         ("file:///tmp", "file"),
         ("sentinel://user:secret@localhost:26379/0", "sentinel"),
         ("nonsense://x", "nonsense"),

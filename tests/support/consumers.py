@@ -41,7 +41,7 @@ class Recorder:
     def on_state(self, task_id: str, mapping: dict[str, Any]) -> None:
         self.states.append((task_id, mapping["status"], mapping["result"]))
 
-    def on_undecodable(self, task_id: str, error: ResultDecodeError) -> None:
+    def on_error(self, task_id: str, error: ResultDecodeError) -> None:
         self.errors.append((task_id, error))
 
     @property
@@ -97,7 +97,7 @@ class RedisBench:
     def consumer(
         self, recorder: Recorder, make: Callable[..., BaseResultConsumer] = ResultConsumer, **settings: Any
     ) -> BaseResultConsumer:
-        callbacks = {"on_state": recorder.on_state, "on_undecodable": recorder.on_undecodable}
+        callbacks = {"on_state": recorder.on_state, "on_error": recorder.on_error}
         url = settings.pop("url", None) or self.server.url()
         made = make(url, **{**self._defaults, **callbacks, **settings})
         self._consumers.append(made)

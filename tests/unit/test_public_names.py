@@ -27,7 +27,7 @@ WATCHER_ERRORS = {
     "WouldDeadlockError",
 }
 TASK_ERRORS = {"TaskFailedError", "TaskRevokedError"}
-OTHERS = {"ResultWatcher", "ResultFuture", "TaskMeta", "WatcherStats", "RetryPolicy", "RedisOptions"}
+OTHERS = {"AMQPOptions", "ResultWatcher", "ResultFuture", "TaskMeta", "WatcherStats", "RetryPolicy", "RedisOptions"}
 
 
 def test_all() -> None:

@@ -13,8 +13,8 @@ from bgresults.stats import Counters
 
 #: What the documentation promises.
 _NAMES = """
-    pending subscribed watched resolved failed cancelled dropped expired late duplicate undecodable buffered evicted
-    reconnects recovered callback_errors connected state thread_alive
+    pending subscribed watched resolved failed cancelled dropped expired late duplicate redelivered undecodable
+    buffered evicted queues_lost reconnects recovered callback_errors connected state thread_alive
 """
 FIELDS = _NAMES.split()
 
@@ -35,11 +35,11 @@ def test_each_has_a_definition() -> None:
 def test_a_snapshot_has_everything() -> None:
     counters = Counters()
     names = [name for name in FIELDS if hasattr(counters, name)]
-    assert len(names) == 14
+    assert len(names) == 16
     for number, name in enumerate(names, start=100):
         setattr(counters, name, number)
     stats = snapshot(counters)
-    assert [getattr(stats, name) for name in names] == list(range(100, 114))
+    assert [getattr(stats, name) for name in names] == list(range(100, 116))
     assert (stats.pending, stats.subscribed, stats.connected, stats.state, stats.thread_alive) == (
         1,
         2,

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bgresults.consumers.base import BaseResultConsumer, ConnectionLost
+from bgresults.consumers.ids import ids_of
 from bgresults.consumers.redis.connections import Connector
-from bgresults.consumers.redis.keys import KeyNames, ids_of
+from bgresults.consumers.redis.keys import KeyNames
 from bgresults.consumers.redis.link import Link
 from bgresults.consumers.redis.links import Links
 from bgresults.consumers.redis.requests import send_due
@@ -275,8 +276,8 @@ class ResultConsumer(BaseResultConsumer):
         except ResultDecodeError as error:
             self.counters.undecodable += 1
             self.cancel_for(task_id)
-            if self._on_undecodable is not None:
-                self._on_undecodable(task_id, error)
+            if self._on_error is not None:
+                self._on_error(task_id, error)
             return None
 
     def on_state_change(self, meta: Mapping[str, Any], message: Any) -> None:

@@ -1,11 +1,8 @@
-"""Names on the server: a task's key and channel, which are one, and the ids in what Celery calls a result."""
+"""Names on the server: a task's key and channel, which are one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
-__all__ = ["KeyNames", "ids_of"]
+__all__ = ["KeyNames"]
 
 _TASK_KEY = b"celery-task-meta-"
 # Celery puts an underscore between the user's prefix and its own, unless the prefix ends like one.
@@ -30,18 +27,3 @@ class KeyNames:
     def task_id(self, key: bytes) -> str:
         """The task of a key that :meth:`key` made; of any other key, something that no task is called."""
         return key[self._length :].decode(errors="surrogateescape")
-
-
-def ids_of(result: Any) -> Iterable[str]:
-    """The task ids in a result, a result set, an id, or an iterable of any of these."""
-    if isinstance(result, str):
-        yield result
-        return
-    children = getattr(result, "results", None)
-    if children is not None:
-        yield from ids_of(children)
-    elif isinstance(getattr(result, "id", None), str):
-        yield result.id
-    else:
-        for item in result:
-            yield from ids_of(item)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bgresults.forking import leaf_lock
 from bgresults.integrations.celery.applications import application, name_of
 from bgresults.integrations.celery.watcher import CeleryResultWatcher
+from bgresults.options import AMQPOptions
 from bgresults.safe_logging import log_safely
 from bgresults.watcher import ResultWatcher
 
@@ -60,7 +61,8 @@ def from_celery(app: Any, **overrides: Any) -> CeleryResultWatcher:
     if watcher is not None:
         return watcher
     # Refuses what makes no sense, here and not at the first use.
-    ResultWatcher(**{"url": "redis://localhost", **overrides})
+    somewhere = "memory://" if overrides.get("amqp", AMQPOptions()) != AMQPOptions() else "redis://localhost"
+    ResultWatcher(**{"url": somewhere, **overrides})
     fresh = CeleryResultWatcher(app, overrides)
     with leaf_lock():
         # Another thread may have come first.

@@ -12,9 +12,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from celery.app.backends import by_url
+from celery.backends.redis import RedisBackend, SentinelBackend
+from celery.backends.rpc import RPCBackend
+
+from bgresults.consumers import kind_of
 from bgresults.errors import NotWatchableError
 from bgresults.integrations.celery.applications import name_of
-from bgresults.options import RedisOptions
+from bgresults.integrations.celery.broker_settings import merged, read_broker
+from bgresults.options import AMQPOptions, RedisOptions
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -22,7 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["read_settings"]
 
 _TASK_KEY: Final = b"celery-task-meta-"
-_WATCHABLE: Final = "results have to be in Redis: result_backend = 'redis://…', 'rediss://…' or 'redis+socket://…'"
+_WATCHABLE: Final = (
+    "results have to be in Redis (result_backend = 'redis://…', 'rediss://…' or 'redis+socket://…') or to come as "
+    "replies (result_backend = 'rpc://')"
+)
 _CERT_REQUIREMENTS: Final = {ssl.CERT_REQUIRED: "required", ssl.CERT_OPTIONAL: "optional", ssl.CERT_NONE: "none"}
 
 # connparams of Celery's backend → fields of RedisOptions.
@@ -79,24 +88,28 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> dict[str, Any]:
         NotWatchableError: the results are where nobody can be told of them; the text names what can be watched.
         TypeError, ValueError: a setting makes no sense; Celery's own complaints among them.
     """
-    backend = _new_backend(app, elsewhere="url" in overrides)
-    params = backend.connparams
+    elsewhere = "url" in overrides
+    backend = _new_backend(app, elsewhere=elsewhere)
     found: dict[str, Any] = {
-        "url": _url(params),
-        "key_prefix": _key_prefix(app, backend),
         "serializer": backend.serializer,
         "accept": sorted(backend.accept or ()),
         "default_lifetime": _lifetime(backend.expires),
         "name": app.main or "celery",
     }
-    connect_timeout = params.get("socket_connect_timeout")
+    # Options of the application's server mean nothing to another one.
+    if not elsewhere and isinstance(backend, RPCBackend):
+        url, options, seconds = read_broker(app)
+        found |= {"url": url, "connect_timeout": seconds}
+        return {**found, **overrides, "amqp": merged(overrides.get("amqp", AMQPOptions()), options)}
+    if not elsewhere:
+        found["url"] = _url(backend.connparams)
+        found["redis"] = _merged(overrides.get("redis", RedisOptions()), _redis_options(app, backend.connparams))
+    if not elsewhere or kind_of(overrides["url"]) == "redis":
+        found["key_prefix"] = _key_prefix(app, backend)
+    connect_timeout = backend.connparams.get("socket_connect_timeout")
     if connect_timeout:
         found["connect_timeout"] = float(connect_timeout)
-    given: RedisOptions = overrides.get("redis", RedisOptions())
-    found.update(overrides)
-    # Options of the application's server mean nothing to another one.
-    found["redis"] = given if "url" in overrides else _merged(given, _redis_options(app, params))
-    return found
+    return {**found, **{name: value for name, value in overrides.items() if elsewhere or name != "redis"}}
 
 
 def _new_backend(app: Celery, *, elsewhere: bool) -> Any:
@@ -104,8 +117,6 @@ def _new_backend(app: Celery, *, elsewhere: bool) -> Any:
 
     ``elsewhere``: the results are not where the application says, so whatever it says will do.
     """
-    from celery.backends.redis import RedisBackend
-
     backend_class, url = (RedisBackend, None) if elsewhere else _found_backend(app)
     try:
         return backend_class(app=app, url=url)
@@ -119,9 +130,6 @@ def _new_backend(app: Celery, *, elsewhere: bool) -> Any:
 
 
 def _found_backend(app: Celery) -> tuple[Any, str | None]:
-    from celery.app.backends import by_url
-    from celery.backends.redis import RedisBackend, SentinelBackend
-
     setting = app.backend_cls or app.conf.result_backend
     shown = _shown(setting)
     try:
@@ -130,7 +138,7 @@ def _found_backend(app: Celery) -> tuple[Any, str | None]:
         raise NotWatchableError(
             f"the result backend {shown} of Celery app {name_of(app)} cannot be loaded: {error}; {_WATCHABLE}"
         ) from error
-    if not issubclass(backend_class, RedisBackend) or issubclass(backend_class, SentinelBackend):
+    if not issubclass(backend_class, (RedisBackend, RPCBackend)) or issubclass(backend_class, SentinelBackend):
         raise NotWatchableError(
             f"the result backend {shown} of Celery app {name_of(app)} cannot be watched: {_WATCHABLE}"
         )
@@ -160,8 +168,6 @@ def _url(params: Mapping[str, Any]) -> str:
 
 
 def _uses_tls(params: Mapping[str, Any]) -> bool:
-    from celery.backends.redis import RedisBackend
-
     connection_class: Any = params.get("connection_class")
     with_tls: Any = RedisBackend.connection_class_ssl
     return isinstance(connection_class, type) and issubclass(connection_class, with_tls)

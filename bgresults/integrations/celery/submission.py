@@ -15,6 +15,7 @@ from bgresults.integrations.celery.following import follow, steps_of_leaves
 from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.groups import GroupFutures, gathered, leaves_of
 from bgresults.integrations.celery.sending import Shipment, eager_sender, shipment_of, without_subscribing
+from bgresults.readiness import declare_queues, reply_queue
 from bgresults.registration import take_back
 from bgresults.task_ids import task_id_of
 
@@ -168,7 +169,8 @@ class Submission:
                     # Of a chord's header: its results are not to be had.
                     future.cancel()
                 return
-            with without_subscribing(self._watcher.app):
+            self._prepare_replies()
+            with without_subscribing(self._watcher.app), self._watcher._router.routing():
                 self._compare(self._shipment.send())
         except Exception as error:  # noqa: BLE001 - whatever kept it from being sent is the outcome
             self._fail(error)
@@ -184,6 +186,16 @@ class Submission:
                 future.cancel()
             else:
                 self._watcher._abandoned(future)
+
+    def _prepare_replies(self) -> None:
+        """Where results come as replies, have the queues there before anybody replies to them."""
+        watcher = self._watcher
+        if watcher._settings.binding == "process":
+            reply_queue(watcher._session_here(), watcher._connect_timeout)
+        elif watcher._settings.binding == "task":
+            ids = [future.task_id for future in self._futures]
+            ids += [step.task_id for future in self._futures for step in future._before]
+            declare_queues(watcher._session_here(), ids, watcher._connect_timeout)
 
     def _of_result(self) -> list[CeleryResultFuture]:
         """Of the futures, those of the result: all but those of a chord's header."""

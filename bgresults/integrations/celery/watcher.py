@@ -11,13 +11,14 @@ from celery.result import AsyncResult, EagerResult, GroupResult
 from bgresults.configuration import Configuration, configured
 from bgresults.errors import NotWatchableError
 from bgresults.forking import leaf_lock
-from bgresults.futures import UpdateCallback
+from bgresults.futures import ResultFuture, UpdateCallback
 from bgresults.integrations.celery.applications import name_of
 from bgresults.integrations.celery.eager import finished_future
 from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.groups import GroupFutures
 from bgresults.integrations.celery.on_commit import on_commit
 from bgresults.integrations.celery.revoking import Revoker
+from bgresults.integrations.celery.routing import ReplyRoute, ReplyRouter, route_all
 from bgresults.integrations.celery.sending import without_subscribing
 from bgresults.integrations.celery.settings import read_settings
 from bgresults.integrations.celery.submission import Request, prepare, run_request, watch_following
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
 __all__ = ["CeleryResultWatcher"]
-
-_DEFAULTS: dict[str, Any] = {
-    "max_pending": 100_000,
-    "on_disconnect": "wait",
-    "retry": RetryPolicy(),
-    "connect_timeout": 2.0,
-}
 
 
 class CeleryResultWatcher(ResultWatcher):
@@ -54,6 +48,7 @@ class CeleryResultWatcher(ResultWatcher):
         self._overrides = dict(overrides)
         self._configured = False
         self._revoker = Revoker(app)
+        self._router = ReplyRouter(self)
         name = str(overrides.get("name") or app.main or "celery")
         # Stands in until the first use; closing and asking for the state work with it.
         self._adopt(
@@ -68,6 +63,7 @@ class CeleryResultWatcher(ResultWatcher):
                 ),
                 None,
                 1,
+                2.0,
             )
         )
 
@@ -226,7 +222,47 @@ class CeleryResultWatcher(ResultWatcher):
         self._configure()
         return super().wait_ready(timeout)
 
+    @property
+    def reply_to(self) -> str | None:
+        """:attr:`ResultWatcher.reply_to`.
+
+        Raises:
+            As :meth:`wait_ready`.
+        """
+        self._configure()
+        return super().reply_to
+
+    def declare_for(self, task_id: Any) -> str | None:
+        """:meth:`ResultWatcher.declare_for`.
+
+        Raises:
+            As :meth:`wait_ready`.
+        """
+        self._configure()
+        return super().declare_for(task_id)
+
+    def route_replies(self) -> ReplyRoute:
+        """Have the results of all tasks that this process sends come here: plain ``task.delay()``, in any thread.
+
+        For ``result_backend="rpc://"``; with results in Redis there is nothing to do. Undone by ``undo()`` of what it
+        returns, or by leaving it as a context manager. Meanwhile ``AsyncResult.get()`` has nothing to wait for: use
+        :meth:`watch`. Tasks that are sent with a ``reply_to`` of their own keep it.
+
+        Raises:
+            As :attr:`reply_to`.
+        """
+        self._configure()
+        return route_all(self)
+
+    def close(self, timeout: float = 5.0) -> None:
+        self._router.uninstall()
+        super().close(timeout)
+
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _watch(self, keys: list[str], deadline: float | None, on_update: UpdateCallback | None) -> list[ResultFuture]:
+        self._router.refuse_elsewhere(keys)
+        return super()._watch(keys, deadline, on_update)
 
     def _seconds(self, lifetime: float | _Default | None) -> float | None:
         # The first thing that watching does.
@@ -237,7 +273,7 @@ class CeleryResultWatcher(ResultWatcher):
         """Ask the application for its settings, once."""
         if self._configured:
             return
-        settings = {**_DEFAULTS, **read_settings(self.app, self._overrides)}
+        settings = read_settings(self.app, self._overrides)
         try:
             found = configured(**settings)
         except ValueError as error:
@@ -247,9 +283,12 @@ class CeleryResultWatcher(ResultWatcher):
         with leaf_lock():
             if not self._configured:
                 self._default_lifetime, self._max_pending = found.default_lifetime, found.max_pending
+                self._connect_timeout = found.connect_timeout
                 self._settings = session.settings = found.session
                 # Last: until then a forked child, or a thread that was interrupted, does it again.
                 self._configured = True
+        if found.session.binding is not None:
+            self._router.install()
 
     def _watch_results(
         self, given: Any, lifetime: float | _Default | None, on_update: UpdateCallback | None

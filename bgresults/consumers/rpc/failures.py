@@ -1,0 +1,63 @@
+"""What went wrong between us and a broker, in words a user can act on."""
+
+from __future__ import annotations
+
+import ssl
+
+from amqp import exceptions
+
+from bgresults.consumers.base import ConnectionLost
+
+__all__ = ["connection_lost"]
+
+_CHECK_CREDENTIALS = "check the user name and the password, in the URL or in AMQPOptions"
+_CHECK_VIRTUAL_HOST = (
+    "name a virtual host that the broker has and that the user may use, such as amqp://host:5672/name; "
+    "the default one, '/', is written as '//' or as nothing"
+)
+_CHECK_PERMISSIONS = "the user needs the permissions to configure and to read its reply queues"
+_CHECK_ARGUMENTS = (
+    "check queue_type and queue_expires in AMQPOptions, and the policies of the broker; a queue of that name that was "
+    "made with other arguments cannot be used"
+)
+_CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
+_CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
+
+
+def connection_lost(error: BaseException, address: str, *, proven: bool) -> ConnectionLost:
+    """Return ``error`` as a :class:`ConnectionLost`.
+
+    Args:
+        error: what the connection raised.
+        address: the URL without its password.
+        proven: whether connecting and consuming have worked before. Then even a refusal is an outage: passwords are
+            rotated, and permissions changed, while clients are connected.
+    """
+    if isinstance(error, ConnectionLost):
+        return error
+    cure = _cure(error)
+    return ConnectionLost(f"{address}: {_words(error)}", permanent=cure is not None and not proven, cure=cure)
+
+
+def _words(error: BaseException) -> str:
+    """What the broker said, without the numbers of its protocol."""
+    if isinstance(error, exceptions.AMQPError) and getattr(error, "reply_text", None):
+        return str(error.reply_text)
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error) or type(error).__name__
+
+
+def _cure(error: BaseException) -> str | None:
+    """What to change, if trying again cannot help."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _CHECK_CERTIFICATES
+    if isinstance(error, ssl.SSLError) and "alert" in str(error).lower():
+        return _CHECK_CLIENT_CERTIFICATE
+    if isinstance(error, exceptions.AccessRefused):
+        return _CHECK_CREDENTIALS if "login" in str(error).lower() else _CHECK_PERMISSIONS
+    if isinstance(error, exceptions.NotAllowed):
+        return _CHECK_VIRTUAL_HOST
+    if isinstance(error, exceptions.PreconditionFailed):
+        return _CHECK_ARGUMENTS
+    return None

@@ -1,0 +1,100 @@
+""":class:`ProcessQueue`: one reply queue for everything that this process waits for."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from bgresults.consumers.rpc.links import Link
+from bgresults.consumers.rpc.queues import Declared, QueuesOwner, declare, exists, new_queue
+from bgresults.options import AMQPOptions
+
+__all__ = ["ProcessQueue"]
+
+
+class ProcessQueue:
+    """The queue has a name that nobody else uses, and keeps it: workers were told to reply to it.
+
+    Args:
+        options: of the consumer.
+        consumer_class: ``kombu.Consumer``, or what took its place.
+        owner: is told.
+    """
+
+    def __init__(self, options: AMQPOptions, consumer_class: Any, owner: QueuesOwner) -> None:
+        self._options = options
+        self._consumer_class = consumer_class
+        self._owner = owner
+        self._name = _new_name()
+        self._declared = False
+        self._link: Link | None = None
+        self._no_ack = False
+        self._then: list[Declared] = []
+        self._ids: dict[str, None] = {}
+        self._was_cancelled = False
+
+    @property
+    def reply_to(self) -> str | None:
+        return self._name if self._declared else None
+
+    def attach(self, link: Link, *, no_ack: bool, task_ids: Iterable[str]) -> None:
+        self._link, self._no_ack = link, no_ack
+        self._ids = dict.fromkeys(task_ids)
+        self._was_cancelled = False
+        self._set_up(link)
+
+    def consume(self, task_ids: Iterable[str]) -> None:
+        self._ids.update(dict.fromkeys(task_ids))
+
+    def cancel(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            self._ids.pop(task_id, None)
+
+    def declare(self, task_id: str, then: Declared) -> None:
+        self._then.append(then)
+
+    def flush(self, now: float) -> None:
+        if self._was_cancelled and self._link is not None:
+            self._was_cancelled = False
+            self._set_up(self._link)
+        if self._then and self._link is not None:
+            waiting, self._then = self._then, []
+            for then in waiting:
+                then(None)
+
+    def next_due(self) -> float | None:
+        return 0.0 if self._then or self._was_cancelled else None
+
+    def consumer_cancelled(self) -> None:
+        self._was_cancelled = True
+
+    def delete(self, link: Link) -> None:
+        if self._declared:
+            self._declared = False
+            with link.asking():
+                link.channel.queue_delete(queue=self._name, nowait=True)
+
+    def _set_up(self, link: Link) -> None:
+        """Declare and consume. A queue that had been there and is not any more has taken replies with it."""
+        lost = self._declared and link.misses_queues and not exists(link, self._name)
+        with link.asking():
+            declare(link, self._name, self._options)
+            queue = new_queue(self._name, self._options)
+            self._consumer_class(
+                link.channel,
+                [queue],
+                no_ack=self._no_ack,
+                auto_declare=False,
+                on_message=self._owner.arrived,
+                # A body that cannot be decompressed is a message too.
+                on_decode_error=lambda message, _error: self._owner.arrived(message),
+                prefetch_count=self._options.prefetch,
+            ).consume()
+        self._declared = True
+        if lost:
+            self._owner.queues_lost(list(self._ids), self._name)
+
+
+def _new_name() -> str:
+    return f"bgresults.reply.{uuid.uuid4().hex}"

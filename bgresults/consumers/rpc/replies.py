@@ -1,0 +1,162 @@
+""":class:`Replies`: from a message to a state of a task, and to whoever asked for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from bgresults.consumers.rpc.links import Link
+from bgresults.consumers.rpc.unclaimed import Reply, UnclaimedReplies
+from bgresults.errors import ResultDecodeError, WatcherError
+from bgresults.meta import READY_STATES, Decoder
+from bgresults.options import AMQPOptions
+from bgresults.stats import Counters
+
+__all__ = ["Replies", "RepliesOwner"]
+
+
+class RepliesOwner(Protocol):
+    """Who knows which ids are asked for, and passes on their states."""
+
+    def is_consumed(self, task_id: str) -> bool:
+        """Whether somebody asked for it."""
+        ...
+
+    def on_state_change(self, meta: Mapping[str, Any], message: Any) -> None:
+        """There is a state of an id that is consumed."""
+
+    def fail(self, task_id: str, error: WatcherError) -> None:
+        """An id that is consumed ends with this error."""
+
+
+class Replies:
+    """Messages that have come and are not handled yet, and those that are kept for later.
+
+    Args:
+        options: of the consumer.
+        decoder: reads bodies.
+        counters: where to count.
+        owner: is told.
+    """
+
+    def __init__(self, options: AMQPOptions, decoder: Decoder, counters: Counters, owner: RepliesOwner) -> None:
+        self._decoder = decoder
+        self._counters = counters
+        self._owner = owner
+        self._unclaimed = UnclaimedReplies(
+            options.unclaimed_max, options.unclaimed_max_bytes, options.unclaimed_max_age, counters
+        )
+        # Consumed, and here already.
+        self._claimed: deque[str] = deque()
+        self._messages: deque[Any] = deque()
+
+    def __contains__(self, task_id: str) -> bool:
+        """Whether something is kept for it."""
+        return task_id in self._unclaimed
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to handle."""
+        return bool(self._claimed or self._messages)
+
+    def arrived(self, message: Any) -> None:
+        """Put a message aside, to be handled by :meth:`handle`."""
+        self._messages.append(message)
+
+    def claim(self, task_id: str) -> bool:
+        """The id is consumed from now on; returns whether its end is here, and nothing else has to be waited for."""
+        if task_id in self._unclaimed:
+            self._claimed.append(task_id)
+        return self._unclaimed.ended(task_id)
+
+    def restart(self) -> None:
+        """The channel is a new one: what had not been handled had not been acknowledged either, and comes again."""
+        self._messages.clear()
+
+    def hand_out_claimed(self) -> int:
+        """Pass on what is kept for ids that are consumed now; returns how many states."""
+        handled = 0
+        while self._claimed:
+            task_id = self._claimed.popleft()
+            for reply in self._unclaimed.claim(task_id) if self._owner.is_consumed(task_id) else ():
+                handled += self._pass_on(task_id, reply)
+        return handled
+
+    def _pass_on(self, task_id: str, reply: Reply) -> int:
+        """Decode a reply once more: each future has a value of its own."""
+        if not self._owner.is_consumed(task_id):
+            return 0
+        try:
+            meta = self._decoder.decode(
+                reply.body, content_type=reply.content_type, content_encoding=reply.content_encoding
+            )
+        except ResultDecodeError as error:
+            self._owner.fail(task_id, error)
+            return 0
+        self._owner.on_state_change(meta, reply)
+        return 1
+
+    def handle(self, link: Link, *, acknowledge: bool) -> int:
+        """Handle everything that is here, and acknowledge it; returns how many states were passed on.
+
+        Raises:
+            ConnectionLost: it could not be acknowledged.
+        """
+        # What was kept is older than the message that has just come.
+        handled = self.hand_out_claimed()
+        messages = self._messages
+        if not messages:
+            return handled
+        last = messages[-1]
+        while messages:
+            message = messages.popleft()
+            handled += self._on_message(message)
+            if not link.acknowledges_many:
+                with link.asking():
+                    message.ack()
+        if link.acknowledges_many and acknowledge:
+            # One for the whole turn, whatever they were: one that is never acknowledged takes room in the prefetch
+            # window for ever.
+            with link.asking():
+                last.ack(multiple=True)
+        return handled
+
+    def _on_message(self, message: Any) -> int:
+        """Handle one message; returns how many states were passed on."""
+        if message.delivery_info.get("redelivered"):
+            self._counters.redelivered += 1
+        content_type, content_encoding = message.content_type, message.content_encoding
+        reply = Reply(message.body, content_type, content_encoding, final=True)
+        try:
+            meta = self._decoder.decode(message.body, content_type=content_type, content_encoding=content_encoding)
+        except ResultDecodeError as error:
+            self._on_undecodable(message.properties.get("correlation_id"), reply, error)
+            return 0
+        task_id = meta["task_id"]
+        reply.final = meta["status"] in READY_STATES
+        if not self._owner.is_consumed(task_id):
+            self._put_aside(task_id, reply, redelivered=bool(message.delivery_info.get("redelivered")))
+            return 0
+        if reply.final:
+            reply.seen = True
+            self._unclaimed.keep(task_id, reply)
+        self._owner.on_state_change(meta, message)
+        return 1
+
+    def _put_aside(self, task_id: str, reply: Reply, *, redelivered: bool) -> None:
+        """Nobody watches it, or nobody does any more."""
+        if self._unclaimed.ended(task_id) and (redelivered or not reply.final):
+            self._counters.duplicate += 1
+        else:
+            self._unclaimed.keep(task_id, reply)
+
+    def _on_undecodable(self, task_id: object, reply: Reply, error: ResultDecodeError) -> None:
+        self._counters.undecodable += 1
+        if not isinstance(task_id, str):
+            # Of whatever task it was: nobody can be told.
+            return
+        reply.seen = self._owner.is_consumed(task_id)
+        self._unclaimed.keep(task_id, reply)
+        if reply.seen:
+            self._owner.fail(task_id, error)

@@ -1,0 +1,94 @@
+"""py-amqp's connection over a socket that we open, with one time limit for everything that is waited for.
+
+py-amqp speaks the protocol. By itself it would wait for ever for the answer to a command, and give each read of a
+handshake a time limit of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import amqp.transport
+from kombu.connection import Connection
+from kombu.transport import pyamqp
+
+from bgresults.broker_urls import BrokerAddress
+from bgresults.consumers.sockets import remaining
+
+__all__ = ["DeadlineTransport", "connected"]
+
+# kombu has no types of its own.
+_KombuConnection: Any = Connection
+_AMQPConnection: Any = pyamqp.Connection
+_AMQPTransport: Any = pyamqp.Transport
+_GREETING: bytes = amqp.transport.AMQP_PROTOCOL_HEADER
+
+
+class DeadlineTransport(amqp.transport.TCPTransport):  # type: ignore[misc]
+    """Reads and writes by :attr:`deadline`, on the clock of ``time.monotonic``. TLS, if any, is in the socket."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._opened = sock
+        self.deadline = deadline
+        # An address is asked for, and not used: the socket is there.
+        super().__init__("localhost:0")
+
+    def _connect(self, host: str, port: int, timeout: float | None) -> None:
+        self.sock = self._opened
+
+    def _init_socket(self, socket_settings: Any, read_timeout: Any, write_timeout: Any) -> None:
+        # The opener has set what a socket of ours needs.
+        self._setup_transport()
+        self._quick_recv = self._receive
+        self._write(_GREETING)
+
+    def _receive(self, count: int) -> bytes:
+        self.sock.settimeout(remaining(self.deadline))
+        received: bytes = self.sock.recv(count)
+        return received
+
+
+class _Connection(_AMQPConnection):  # type: ignore[misc]
+    """Uses the transport that it is given."""
+
+    def __init__(self, *args: Any, opened: DeadlineTransport, **kwargs: Any) -> None:
+        self._opened = opened
+        super().__init__(*args, **kwargs)
+
+    def Transport(self, *_: Any, **__: Any) -> DeadlineTransport:
+        return self._opened
+
+
+def connected(address: BrokerAddress, open_socket: Callable[[float], socket.socket], deadline: float) -> Any:
+    """Return a connection of py-amqp that is logged in, by ``deadline``.
+
+    Raises:
+        OSError, amqp.AMQPError: as py-amqp does. Whoever opened the socket closes it then.
+    """
+    options = address.options
+
+    class Transport(_AMQPTransport):  # type: ignore[misc]
+        """kombu asks its transport for connections."""
+
+        @staticmethod
+        def Connection(**settings: Any) -> _Connection:
+            return _Connection(opened=DeadlineTransport(open_socket(deadline), deadline), **settings)
+
+    client = _KombuConnection(
+        hostname=address.host,
+        port=address.port,
+        userid=options.username or "guest",
+        password=options.password or "guest",
+        virtual_host=address.virtual_host,
+        login_method=options.login_method,
+        heartbeat=options.heartbeat,
+        connect_timeout=None,
+        transport=Transport,
+        transport_options={"client_properties": {"connection_name": "bgresults"}},
+    )
+    connection = client.transport.establish_connection()
+    # Asked for by kombu's own objects, such as a Consumer that leaves its context.
+    connection.client = client
+    return connection

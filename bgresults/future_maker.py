@@ -1,0 +1,65 @@
+""":class:`FutureMaker`: the part of a watcher that makes futures, registers them, and starts the thread they need."""
+
+from __future__ import annotations
+
+from bgresults.drain_thread import ensure_running
+from bgresults.errors import BackendUnavailableError, ForkedError, WatcherClosedError
+from bgresults.futures import ResultFuture, UpdateCallback
+from bgresults.registration import register, take_back
+from bgresults.session import Command, ErrorFactory, Session, SessionSettings
+from bgresults.session_holder import SessionHolder
+
+__all__ = ["FutureMaker"]
+
+
+class FutureMaker(SessionHolder):
+    """Watches ids that were checked. Any thread, and a forked child."""
+
+    #: What watching makes.
+    _future_class: type[ResultFuture] = ResultFuture
+
+    def __init__(self, settings: SessionSettings, max_pending: int) -> None:
+        self._max_pending = max_pending
+        super().__init__(settings)
+
+    def _watch(self, keys: list[str], deadline: float | None, on_update: UpdateCallback | None) -> list[ResultFuture]:
+        if on_update is not None and not callable(on_update):
+            raise TypeError(f"on_update must be callable or None, not {type(on_update).__name__}")
+        while True:
+            session = self._session_here()
+            future_class = self._future_class
+            futures = [future_class(key, self, on_update) for key in keys]
+            refusal = register(session, futures, deadline, self._max_pending, pinned=on_update is not None)
+            if refusal is None:
+                try:
+                    refusal = self._start(session) if session.thread is None else None
+                    session.wake()
+                except BaseException:
+                    # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
+                    take_back(session, futures)
+                    raise
+            if refusal is None:
+                return futures
+            take_back(session, futures)
+            error = refusal()
+            if isinstance(error, ForkedError):
+                # This very call was forked, or the process was: once more, in the session of the child.
+                continue
+            if isinstance(error, WatcherClosedError):
+                raise error
+            for future in futures:
+                future._settle(None, refusal())
+            if session.ended is not None:
+                # The thread died. This call says so; the next one finds a session that works.
+                self._replace(session)
+            else:
+                session.tell(Command.PROBE)
+            return futures
+
+    def _start(self, session: Session) -> ErrorFactory | None:
+        try:
+            ensure_running(session)
+        except BackendUnavailableError as error:
+            text = str(error)
+            return lambda: BackendUnavailableError(text)
+        return session.current_refusal()

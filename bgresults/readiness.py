@@ -1,0 +1,95 @@
+"""Waiting for what only the drain thread can bring about: a connection, a reply queue.
+
+The one place where a caller of a watcher waits without a future.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bgresults.drain_thread import ensure_running
+from bgresults.errors import BackendUnavailableError, WatcherError, WouldDeadlockError
+from bgresults.latch import Latch
+from bgresults.session import Command, Session, State
+
+__all__ = ["declare_queues", "reply_queue", "wait_until_ready"]
+
+
+def wait_until_ready(session: Session, timeout: float | None, what: str = "wait_ready()") -> bool:
+    """Start the thread if need be and wait until it is connected; False if ``timeout`` seconds were not enough.
+
+    Raises:
+        BackendUnavailableError: the backend refuses for good, or was given up on.
+        WatcherClosedError: the watcher is closed.
+        WouldDeadlockError: called on the drain thread while not connected.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    if session.ended is None:
+        ensure_running(session)
+    if session.state is State.FAILED:
+        session.tell(Command.PROBE)
+    while True:
+        if session.ended is not None:
+            raise session.ended()
+        if session.state is State.DRAINING:
+            return True
+        if session.state is State.FAILED and session.refusal is not None:
+            raise session.refusal()
+        if session.on_drain_thread():
+            raise WouldDeadlockError(f"{what} in a callback: only this very thread can connect")
+        remaining = None if deadline is None else deadline - time.monotonic()
+        if remaining is not None and remaining <= 0:
+            return False
+        session.ready.wait(remaining)
+
+
+def reply_queue(session: Session, timeout: float) -> str:
+    """The name of the reply queue; waits until it is there for the first time.
+
+    Raises:
+        BackendUnavailableError: it is not there after ``timeout`` seconds, or never will be.
+        As :func:`wait_until_ready`.
+    """
+    if session.reply_to is None and not wait_until_ready(session, timeout, "reply_to"):
+        raise _too_late(session, "the reply queue was not declared", timeout)
+    if session.ended is not None:
+        raise session.ended()
+    assert session.reply_to is not None
+    return session.reply_to
+
+
+def declare_queues(session: Session, task_ids: Sequence[str], timeout: float) -> None:
+    """Have the reply queues of these tasks there.
+
+    Raises:
+        NotWatchableError: the broker does not allow one of them.
+        As :func:`reply_queue`.
+    """
+    deadline = time.monotonic() + timeout
+    what = "the reply queues of the tasks were not declared"
+    if not wait_until_ready(session, timeout, "declare_for()"):
+        raise _too_late(session, what, timeout)
+    if session.on_drain_thread():
+        raise WouldDeadlockError("declare_for() in a callback: only this very thread can declare")
+    done = Latch()
+    outcomes: list[WatcherError | None] = []
+
+    def declared(why: WatcherError | None) -> None:
+        outcomes.append(why)
+        if len(outcomes) == len(task_ids):
+            done.set()
+
+    session.tell(Command.DECLARE, (task_ids, declared))
+    done.wait(max(0.0, deadline - time.monotonic()))
+    if session.ended is not None:
+        raise session.ended()
+    if len(outcomes) < len(task_ids):
+        raise _too_late(session, what, timeout)
+    for why in outcomes:
+        if why is not None:
+            raise why
+
+
+def _too_late(session: Session, what: str, timeout: float) -> BackendUnavailableError:
+    return BackendUnavailableError(f"{session.settings.address}: {what} within {timeout:g} s")
