@@ -1,6 +1,7 @@
 """Tools to test programs that use bgresults: servers to kill, links to cut, certificates, and real workers."""
 
 from bgresults.testing.faults import Direction, FaultProxy
+from bgresults.testing.rabbitmq import RabbitMQServer, find_rabbitmq
 from bgresults.testing.servers import (
     FakeRedisServer,
     RedisBinary,
@@ -18,10 +19,12 @@ __all__ = [
     "Direction",
     "FakeRedisServer",
     "FaultProxy",
+    "RabbitMQServer",
     "RedisBinary",
     "RedisServer",
     "ThrowAwayCA",
     "embedded_redis",
+    "find_rabbitmq",
     "find_redis_server",
     "free_port",
 ]

@@ -131,7 +131,8 @@ class Relay:
             while not self._over:
                 self._turn()
         finally:
-            self.end_all(reset=False)
+            # Not with a FIN alone: a client whose window is full would not notice the end for a minute.
+            self.end_all(reset=True)
             self._selector.close()
             self.port.socket.close()
             self._woken.close()

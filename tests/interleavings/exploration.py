@@ -48,6 +48,6 @@ class Exploration:
 
     def _check(self, bench: Bench, operation: Operation, cases: list[tuple[int, Action]]) -> None:
         reached = sum(self.case(bench, operation, action, number) for number, action in cases)
-        # Not all: threads that run meanwhile may spare each other a line or two.
-        assert reached >= 0.5 * len(cases), f"only {reached} of {len(cases)} lines were reached"
+        # Not all: threads that run meanwhile may spare each other some lines, on a loaded machine many.
+        assert reached >= 0.1 * len(cases), f"only {reached} of {len(cases)} lines were reached"
         bench.check()

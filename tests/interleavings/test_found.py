@@ -52,7 +52,7 @@ def by(actions: list[Action], name: str) -> Action:
         pytest.param("result", "raise", {"_wait", "_condition"}, id="raise_in_result"),
         pytest.param("add_done_callback", "raise", {"_append_callback"}, id="raise_in_add_done_callback"),
         # So did that of the event.
-        pytest.param("first_wait_ready", "raise", {"wait_ready", "wait"}, id="raise_in_wait_ready"),
+        pytest.param("first_wait_ready", "raise", {"wait_ready", "wait_until_ready", "wait"}, id="raise_in_wait_ready"),
     ],
 )
 def test_a_signal(bench: Bench, operation: str, handler: str, functions: set[str]) -> None:

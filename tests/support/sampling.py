@@ -56,7 +56,11 @@ class Sampler:
         try:
             while not self._stop.wait(self._interval):
                 before = self._during()
-                self.most = max(self.most, self._look())
+                found = self._look()
+                if found > self.most:
+                    # The kernel's tables are not read in one moment: one that is gone already and one that is new may
+                    # both be counted. Not twice in a row.
+                    self.most = max(self.most, min(found, self._look()))
                 self.taken += 1
                 # What it holds for before and after, it held for at the moment of the look.
                 if before and self._during():
