@@ -33,7 +33,7 @@ class Summary:
 
     Attributes:
         median: of the rounds.
-        low, high: the best and the worst round.
+        low, high: of the rounds.
         iqr: the distance between the quartiles; 0 for a single round.
     """
 

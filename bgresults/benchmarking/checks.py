@@ -61,10 +61,11 @@ class Ratio:
 
     Attributes:
         metric: what is compared.
-        theirs: contenders; the one with the lowest median is the baseline.
+        theirs: contenders; the one with the better median is the baseline.
         floor, goal: factors.
         ours: the contender that is judged.
         label: what the baseline is called.
+        more_is_better: of a rate; then ours must be at least so many times theirs.
     """
 
     metric: str
@@ -73,15 +74,22 @@ class Ratio:
     goal: float
     ours: str = OURS
     label: str = "Celery"
+    more_is_better: bool = False
 
     def judge(self, records: Records) -> Verdict:
         """Judge it."""
         measured = records[self.metric]
-        best = min(self.theirs, key=lambda name: summarise(measured[name]).median)
-        factors = ratios(measured[best], measured[self.ours])
+        pick = max if self.more_is_better else min
+        best = pick(self.theirs, key=lambda name: summarise(measured[name]).median)
+        if self.more_is_better:
+            what = f"{self.metric}: {self.ours} / {self.label}"
+            factors = ratios(measured[self.ours], measured[best])
+        else:
+            what = f"{self.metric}: {self.label} / {self.ours}"
+            factors = ratios(measured[best], measured[self.ours])
         value = summarise(factors)
         return Verdict(
-            what=f"{self.metric}: {self.label} / {self.ours}",
+            what=what,
             value=value,
             text=f"{value.median:.1f}x ({value.low:.1f}-{value.high:.1f}; {best})",
             floor=f">= {self.floor:g}x",

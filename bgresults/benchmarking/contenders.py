@@ -15,6 +15,7 @@ __all__ = [
     "CELERY_DEFAULT",
     "CELERY_SHARED",
     "OURS",
+    "PATIENCE",
     "Contender",
     "Ours",
     "OursOneByOne",
@@ -33,7 +34,7 @@ CELERY_SHARED = "celery shared"
 #: Celery with ``result_backend_thread_safe`` off, its default, and on. The better one is the baseline.
 CELERY = (CELERY_DEFAULT, CELERY_SHARED)
 
-# Seconds without a result after which it counts as missed. Several times what the slowest side needs.
+#: Seconds without a result after which it counts as missed. Several times what the slowest side needs.
 PATIENCE = 20.0
 # A way that misses more than that in one run cannot be measured.
 _TOO_MANY = 20
@@ -46,10 +47,12 @@ class Contender(Protocol):
         name: unique in a question.
         missed: results that were published and did not come. They are asked for again, and found, but a measurement
             in which this happened is no measurement of speed.
+        queues: where the results of each thread have to be sent; none on Redis.
     """
 
     name: str
     missed: int
+    queues: Sequence[str]
 
     def wait_one(self, task_id: str) -> Any:
         """Wait for the result of one task, from any thread."""
@@ -69,6 +72,7 @@ class Ours:
         self.name = OURS
         # None may be: it would be an error.
         self.missed = 0
+        self.queues: Sequence[str] = ()
         self.watcher = ResultWatcher(url, **settings)
         if not self.watcher.wait_ready(10.0):
             raise RuntimeError("the watcher did not connect")
@@ -113,6 +117,7 @@ class Theirs:
     def __init__(self, url: str, *, shared: bool) -> None:
         self.name = CELERY_SHARED if shared else CELERY_DEFAULT
         self.missed = 0
+        self.queues: Sequence[str] = ()
         self.app = new_app(url, shared=shared)
 
     def wait_one(self, task_id: str) -> Any:

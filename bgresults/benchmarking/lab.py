@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bgresults.benchmarking.publisher import Publisher
+from bgresults.benchmarking.senders import RedisAddress
 from bgresults.testing.servers import LOOPBACK, RedisServer
 
-__all__ = ["Lab"]
+__all__ = ["BODY_SIZES", "AnyLab", "Lab", "open_lab"]
 
 Item = TypeVar("Item")
 
@@ -18,11 +19,10 @@ Item = TypeVar("Item")
 BODY_SIZES = {"200 B": 200, "4 KiB": 4096}
 
 
-class Lab:
-    """Everything that the measuring of one question needs.
+class AnyLab:
+    """Everything that the measuring of one question needs, whatever the server is.
 
     Args:
-        server: nobody else uses it.
         publisher: connected to the server.
         rounds: how often everything is measured.
         quick: whether rough figures are enough.
@@ -33,21 +33,13 @@ class Lab:
         notes: what a reader of the table should know.
     """
 
-    def __init__(
-        self, server: RedisServer, publisher: Publisher, *, rounds: int, quick: bool, say: Callable[[str], None]
-    ) -> None:
-        self.server = server
+    def __init__(self, publisher: Publisher, *, rounds: int, quick: bool, say: Callable[[str], None]) -> None:
         self.publisher = publisher
         self.quick = quick
         self.records: dict[str, dict[str, list[float]]] = {}
         self.notes: list[str] = []
         self._rounds = rounds
         self._say = say
-
-    @property
-    def url(self) -> str:
-        """Of the result backend."""
-        return self.server.url()
 
     def size(self, full: int, quick: int | None = None) -> int:
         """How much work: ``full``, or ``quick`` (a quarter unless given) where rough figures are enough."""
@@ -57,9 +49,11 @@ class Lab:
         """The numbers of the rounds. The server is empty at the start of each."""
         for number in range(self._rounds):
             self._say(f"round {number + 1} of {self._rounds}")
-            with self.server.client() as client:
-                client.flushall()
+            self._empty()
             yield number
+
+    def _empty(self) -> None:
+        """Rid the server of what the round before has left."""
 
     @staticmethod
     def in_turn(contenders: Sequence[Item], round_number: int) -> list[Item]:
@@ -90,6 +84,28 @@ class Lab:
             self.notes.append(text)
 
 
+class Lab(AnyLab):
+    """With a Redis.
+
+    Args:
+        server: nobody else uses it.
+        publisher, settings: see :class:`AnyLab`.
+    """
+
+    def __init__(self, server: RedisServer, publisher: Publisher, **settings: Any) -> None:
+        super().__init__(publisher, **settings)
+        self.server = server
+
+    @property
+    def url(self) -> str:
+        """Of the result backend."""
+        return self.server.url()
+
+    def _empty(self) -> None:
+        with self.server.client() as client:
+            client.flushall()
+
+
 @contextmanager
 def open_lab(*, rounds: int, quick: bool, say: Callable[[str], None]) -> Iterator[Lab]:
     """A lab with a server and a publisher of its own.
@@ -97,5 +113,5 @@ def open_lab(*, rounds: int, quick: bool, say: Callable[[str], None]) -> Iterato
     Raises:
         RuntimeError: there is no redis-server.
     """
-    with RedisServer() as server, Publisher(LOOPBACK, server.port) as publisher:
+    with RedisServer() as server, Publisher(RedisAddress(LOOPBACK, server.port)) as publisher:
         yield Lab(server, publisher, rounds=rounds, quick=quick, say=say)

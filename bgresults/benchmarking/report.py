@@ -10,8 +10,8 @@ from typing import Any
 
 from bgresults.benchmarking.arithmetic import summarise
 from bgresults.benchmarking.checks import Verdict
-from bgresults.benchmarking.lab import Lab
-from bgresults.benchmarking.question import Question
+from bgresults.benchmarking.lab import AnyLab
+from bgresults.benchmarking.question import AnyQuestion
 
 __all__ = ["Answer", "write_json"]
 
@@ -29,13 +29,13 @@ class Answer:
     """
 
     name: str
-    question: Question
+    question: AnyQuestion
     records: Mapping[str, Mapping[str, Sequence[float]]]
     notes: Sequence[str]
     verdicts: Sequence[Verdict]
 
     @classmethod
-    def of(cls, name: str, question: Question, lab: Lab) -> Answer:
+    def of(cls, name: str, question: AnyQuestion, lab: AnyLab) -> Answer:
         """Judge what the lab has recorded."""
         verdicts = [check.judge(lab.records) for check in question.checks]
         return cls(name, question, lab.records, lab.notes, verdicts)
@@ -48,7 +48,7 @@ class Answer:
     def as_text(self) -> str:
         """The table."""
         lines = [f"{self.name.upper()}  {self.question.title}"]
-        lines += _columns([("measured", f"median, {self.question.unit}", "best", "worst", "IQR"), *self._figures()])
+        lines += _columns([("measured", f"median, {self.question.unit}", "lowest", "highest", "IQR"), *self._figures()])
         if self.verdicts:
             judged = [
                 (verdict.what, verdict.text, verdict.floor, verdict.goal, verdict.word + self._hint(verdict))

@@ -4,8 +4,8 @@ An open loop: one publisher sends at a fixed pace and waits for nobody; its stre
 thread asks for its next result as soon as it has the last one, so it usually waits already when that one is published.
 If it is late, because its side cannot keep up, the time it is late counts, as it does for the user of a web site.
 
-The clock starts in the publisher, before the worker's MULTI goes to the kernel, and stops in the waiting thread, when
-``result()`` or ``get()`` has returned.
+The clock starts in the publisher, before what the worker sends (a MULTI, or a message) goes to the kernel, and stops in
+the waiting thread, when ``result()`` or ``get()`` has returned.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from bgresults.benchmarking.contenders import Contender, until_none_is_missed
-from bgresults.benchmarking.lab import Lab
+from bgresults.benchmarking.lab import AnyLab
 from bgresults.benchmarking.team import Team
 from bgresults.benchmarking.wire import new_ids
 
 __all__ = ["latencies", "warm"]
 
 
-def latencies(lab: Lab, contender: Contender, team: Team, *, per_thread: int, size: int, rate: float) -> list[float]:
+def latencies(lab: AnyLab, contender: Contender, team: Team, *, per_thread: int, size: int, rate: float) -> list[float]:
     """Send one stream; return the seconds from the publishing of each result to its return.
 
     Args:
@@ -37,18 +37,18 @@ def latencies(lab: Lab, contender: Contender, team: Team, *, per_thread: int, si
     return until_none_is_missed(contender, stream, lab.note)
 
 
-def warm(lab: Lab, contender: Contender, team: Team) -> None:
+def warm(lab: AnyLab, contender: Contender, team: Team) -> None:
     """Let every thread wait once: imports are done and connections are made then."""
     task_ids = new_ids(team.size)
-    lab.publisher.prepare(task_ids, 200)
+    lab.publisher.prepare(task_ids, 200, contender.queues)
     lab.publisher.flood()
     lab.publisher.sent()
     team.run(lambda number: contender.wait_one(task_ids[number]))
 
 
-def _one_stream(lab: Lab, contender: Contender, team: Team, per_thread: int, size: int, rate: float) -> list[float]:
+def _one_stream(lab: AnyLab, contender: Contender, team: Team, per_thread: int, size: int, rate: float) -> list[float]:
     task_ids = new_ids(team.size * per_thread)
-    lab.publisher.prepare(task_ids, size)
+    lab.publisher.prepare(task_ids, size, contender.queues)
     with lab.measuring():
         returned = team.start(lambda number: _wait_for(contender, task_ids[number :: team.size]))
         # The publisher takes a short rest before the first one, in which all threads come to wait.

@@ -4,25 +4,52 @@ from __future__ import annotations
 
 import json
 import types
+import uuid
+from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 import pytest
+from celery import Celery
+from celery.app.task import Context
+from kombu import pools
+from kombu.connection import Connection
 
 from bgresults.benchmarking.arithmetic import percentile, ratios, summarise
+from bgresults.benchmarking.broker_lab import delete_queues, find_broker
 from bgresults.benchmarking.checks import AtMost, Check, Exactly, NeverAbove, Ratio
-from bgresults.benchmarking.lab import Lab
+from bgresults.benchmarking.contenders import OURS
+from bgresults.benchmarking.lab import AnyLab, Lab
 from bgresults.benchmarking.pace import CALM, lowest_pace
 from bgresults.benchmarking.plot import write_plot
+from bgresults.benchmarking.publisher import Publisher
 from bgresults.benchmarking.question import Question
+from bgresults.benchmarking.reply_contenders import ReplyContender, celery_modes, reply_contenders
 from bgresults.benchmarking.report import Answer
-from bgresults.benchmarking.runner import question_names
-from bgresults.benchmarking.wire import ANSWER_SIZE, payload, transaction
+from bgresults.benchmarking.runner import main, question_names
+from bgresults.benchmarking.senders import Address, AMQPAddress, RedisAddress
+from bgresults.benchmarking.streams import warm
+from bgresults.benchmarking.wire import ANSWER_SIZE, new_ids, payload, transaction
 from bgresults.meta import Decoder
+from bgresults.testing.servers import LOOPBACK, RedisServer, free_port
+
+# kombu and Celery have no types of their own.
+_Connection: Any = Connection
+_Celery: Any = Celery
+_pools: Any = pools
+_Request: Any = Context
 
 RECORDS = {
     "p50": {"celery": [10.0, 12.0, 11.0], "celery shared": [9.0, 8.0, 30.0], "bgresults": [2.0, 2.0, 3.0]},
     "count": {"bgresults": [2.0, 2.0, 2.0]},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _resource_tracker() -> None:
+    """The first spawned process starts it, for the whole session: in a test, it would look like a leak of that test."""
+    resource_tracker.ensure_running()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +112,13 @@ def test_a_ratio_is_judged_by_its_median(floor: float, goal: float, word: str, e
 def test_a_limit_is_judged_by_its_median(floor: float, goal: float, word: str, every_round: bool) -> None:
     verdict = AtMost("p50", floor=floor, goal=goal, unit="ms").judge(RECORDS)
     assert (verdict.word, verdict.every_round) == (word, every_round)
+
+
+def test_of_a_rate_the_baseline_is_the_higher_one() -> None:
+    verdict = Ratio("p50", ("celery", "celery shared"), floor=0.2, goal=0.3, more_is_better=True).judge(RECORDS)
+    # celery: medians 11 against 9; its rounds: 0.2, 0.167, 0.273.
+    assert (verdict.value.median, verdict.word, verdict.every_round) == (0.2, "floor", False)
+    assert verdict.what == "p50: bgresults / Celery"
 
 
 def test_counts_are_judged_by_every_round() -> None:
@@ -160,3 +194,116 @@ def test_a_transaction_is_what_a_worker_sends() -> None:
     ]
     assert words.count(b"celery-task-meta-an-id") == 2
     assert ANSWER_SIZE == 36
+
+
+_QUESTION = """
+from bgresults.benchmarking import BrokerQuestion
+QUESTION = BrokerQuestion(title="never asked", unit="s", checks=[], measure=lambda lab: lab.never)
+"""
+
+
+def test_a_question_without_its_broker_is_skipped_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"questions_{uuid.uuid4().hex}"
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "p1.py").write_text(_QUESTION)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    url = f"amqp://guest:secret@127.0.0.1:{free_port()}//"
+    monkeypatch.setenv("BGRESULTS_RABBITMQ_URL", url)
+    package = types.ModuleType(name)
+    package.__path__ = [str(folder)]
+    assert main(package, ["p1", "--json", str(tmp_path / "figures.json")]) == 0
+    said = capsys.readouterr().out
+    lines = [line for line in said.splitlines() if "skipped: no" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("P1  skipped: no RabbitMQ at amqp://guest:**@127.0.0.1")
+    assert "all floors hold" not in said, "nothing was measured"
+    assert said.splitlines()[-1] == "skipped: p1"
+
+
+def test_the_publisher_sends_what_is_asked_for_and_says_when(redis_server: RedisServer) -> None:
+    task_ids = [str(uuid.uuid4()) for _ in range(500)]
+    with Publisher(RedisAddress(LOOPBACK, redis_server.port)) as publisher:
+        publisher.prepare(task_ids, 4096)
+        publisher.flood()
+        times = publisher.sent()
+        assert len(times) == 500
+        assert times == sorted(times)
+        with redis_server.client() as client:
+            for task_id in (task_ids[0], task_ids[-1]):
+                stored = client.get(f"celery-task-meta-{task_id}")
+                assert isinstance(stored, bytes)
+                assert Decoder("json").decode_for(task_id, stored)["status"] == "SUCCESS"
+            client.delete(*(f"celery-task-meta-{task_id}" for task_id in task_ids))
+            publisher.prepare(task_ids[:3], 200)
+            publisher.obey()
+            for place in (2, 0, 1):
+                publisher.request(place)
+            first, second, third = publisher.sent()
+            assert third < first < second
+            assert client.delete(*(f"celery-task-meta-{task_id}" for task_id in task_ids)) == 3
+
+
+def test_a_publisher_without_a_server_says_so() -> None:
+    address: Address = RedisAddress(LOOPBACK, free_port())
+    with pytest.raises(RuntimeError, match="the publisher did not reach its server"):
+        Publisher(address)
+
+
+def test_a_reply_is_what_a_worker_sends(rabbitmq_url: str) -> None:
+    queue, task_id = f"bgresults.test.{uuid.uuid4().hex}", str(uuid.uuid4())
+    app = _Celery("a-worker", broker=rabbitmq_url, backend="rpc://", set_as_current=False)
+    with _Connection(rabbitmq_url) as connection, Publisher(AMQPAddress(rabbitmq_url)) as publisher:
+        channel = connection.channel()
+        channel.queue_declare(queue=queue, durable=True, auto_delete=False, arguments={"x-expires": 60_000})
+        try:
+            app.backend.store_result(
+                task_id, "r", "SUCCESS", request=_Request(reply_to=queue, correlation_id=task_id, children=[])
+            )
+            publisher.prepare([task_id, task_id], 4096, [queue])
+            publisher.flood()
+            publisher.sent()
+            theirs, *ours = [channel.basic_get(queue, no_ack=True) for _ in range(3)]
+            for message in ours:
+                assert message.properties == theirs.properties
+                assert message.delivery_info["exchange"] == theirs.delivery_info["exchange"] == ""
+                body = json.loads(message.body)
+                assert body.keys() == json.loads(theirs.body).keys()
+                assert (body["task_id"], body["status"]) == (task_id, "SUCCESS")
+                assert abs(len(message.body) - 4096) <= 4
+        finally:
+            app.close()
+            # Which stay open otherwise.
+            _pools.reset()
+            delete_queues(rabbitmq_url, [queue])
+
+
+def _wait_for(contender: ReplyContender, publisher: Publisher, task_ids: list[str], number: int) -> Any:
+    return contender.wait_for(task_ids[number], partial(publisher.request, number))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_both_sides_get_replies_in_all_their_threads_and_leave_no_queue(rabbitmq_url: str, threads: int) -> None:
+    assert find_broker() is None
+    notes: list[str] = []
+    with Publisher(AMQPAddress(rabbitmq_url)) as publisher:
+        lab = AnyLab(publisher, rounds=1, quick=True, say=notes.append)
+        with reply_contenders(rabbitmq_url, threads, notes.append) as contenders:
+            assert [contender.name for contender in contenders] == [*celery_modes(threads), OURS]
+            queues = {queue for contender in contenders for queue in contender.queues}
+            for contender in contenders:
+                warm(lab, contender, contender.team)
+                publisher.prepare(ids := new_ids(threads), 200, contender.queues)
+                publisher.obey()
+                values = contender.team.run(partial(_wait_for, contender, publisher, ids))
+                publisher.sent()
+                assert [set(value) for value in values] == [{"r"}] * threads
+                assert contender.missed == 0
+    # One for each of Celery's threads, and one for all of ours.
+    assert len(queues) == len(celery_modes(threads)) * threads + 1
+    with _Connection(rabbitmq_url) as connection:
+        for queue in queues:
+            with pytest.raises(connection.channel_errors, match="NOT_FOUND"):
+                connection.channel().queue_declare(queue=queue, passive=True)

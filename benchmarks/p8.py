@@ -1,0 +1,31 @@
+"""P8: replies through a message broker. What is timed is written in bgresults.benchmarking.streams."""
+
+from __future__ import annotations
+
+from bgresults.benchmarking import BrokerLab, BrokerQuestion, Ratio
+from bgresults.benchmarking.lab import BODY_SIZES
+from bgresults.benchmarking.replies import measure_reply_latency
+from bgresults.benchmarking.reply_contenders import celery_modes
+
+# Threads → results per second, and results per round: the most where a p99 is judged.
+STREAMS = {1: (200, 200), 16: (400, 800), 64: (400, 400)}
+
+
+def measure(lab: BrokerLab) -> None:
+    """One thread as in P1; the others at a pace at which Celery keeps up."""
+    for threads, (rate, results) in STREAMS.items():
+        measure_reply_latency(lab, threads=threads, results=lab.size(results, results // 2), rate=rate)
+
+
+QUESTION = BrokerQuestion(
+    title="AMQP, from publish to result(), 1, 16 and 64 waiting threads, paced",
+    unit="µs",
+    checks=[
+        Ratio(f"{threads} threads, {label} p{share}", celery_modes(threads), floor=floor, goal=goal)
+        for threads in STREAMS
+        for label in BODY_SIZES
+        for share, floor, goal in ((50, 1.3, 1.8), (99, 4, 15))
+        if share == 50 or threads == 16
+    ],
+    measure=measure,
+)

@@ -1,0 +1,107 @@
+"""Replies through a message broker: at an even pace, and as fast as they can be had.
+
+The broker is in the middle of all of it, with both sides alike: a worker's message, the broker's delivery.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from bgresults.benchmarking.arithmetic import percentile
+from bgresults.benchmarking.broker_lab import BrokerLab
+from bgresults.benchmarking.contenders import until_none_is_missed
+from bgresults.benchmarking.lab import BODY_SIZES
+from bgresults.benchmarking.reply_contenders import ReplyContender, reply_contenders
+from bgresults.benchmarking.streams import latencies, warm
+from bgresults.benchmarking.wire import new_ids
+
+__all__ = ["measure_reply_latency", "measure_reply_rate"]
+
+
+def measure_reply_latency(lab: BrokerLab, *, threads: int, results: int, rate: int) -> None:
+    """Record the p50 and p99 of every contender in microseconds, one metric for each body size.
+
+    Args:
+        lab: where to.
+        threads: that wait at the same time.
+        results: in one round, for all threads together.
+        rate: results per second, for all threads together.
+    """
+    per_thread = max(2, results // threads)
+    with reply_contenders(lab.url, threads, lab.note) as contenders:
+        for contender in contenders:
+            warm(lab, contender, contender.team)
+        for number in lab.rounds():
+            for label, size in BODY_SIZES.items():
+                for contender in lab.in_turn(contenders, number):
+                    taken = latencies(lab, contender, contender.team, per_thread=per_thread, size=size, rate=rate)
+                    for share in (50, 99):
+                        metric = f"{threads} threads, {label} p{share}"
+                        lab.record(metric, contender.name, percentile(taken, share) * 1e6)
+    lab.note(f"{threads} waiting: {rate} results/s in all, {threads * per_thread} per round")
+
+
+def measure_reply_rate(lab: BrokerLab, *, threads: int, results: int) -> None:
+    """Record the results per second of every contender, one metric for each body size.
+
+    The publisher sends as fast as the broker takes it, a result for each thread in turn, and every thread waits for
+    its results, one after the other. The clock runs from the first order until the last thread has its last result.
+
+    Recorded beside it, with small bodies only: every thread asks the publisher for one result, which is sent at once,
+    waits for it, and asks for the next one, as with tasks that take no time and workers that are always free. That
+    rate is the broker's and the publisher's as well.
+
+    Args:
+        lab: where to.
+        threads: that wait at the same time.
+        results: in one round, for all threads together.
+    """
+    per_thread = max(2, results // threads)
+    small = min(BODY_SIZES, key=lambda label: BODY_SIZES[label])
+    runs = [(f"{threads} threads, {label}", size, _flooded) for label, size in BODY_SIZES.items()]
+    runs.append((f"{threads} threads, {small}, one at a time", BODY_SIZES[small], _one_at_a_time))
+    with reply_contenders(lab.url, threads, lab.note) as contenders:
+        for contender in contenders:
+            warm(lab, contender, contender.team)
+        for number in lab.rounds():
+            for metric, size, run in runs:
+                for contender in lab.in_turn(contenders, number):
+                    measured = partial(run, lab, contender, threads * per_thread, size)
+                    seconds = until_none_is_missed(contender, measured, lab.note)
+                    lab.record(metric, contender.name, threads * per_thread / seconds)
+    lab.note(f"{threads} threads: {threads * per_thread} results per round")
+
+
+def _flooded(lab: BrokerLab, contender: ReplyContender, count: int, size: int) -> float:
+    task_ids, team = new_ids(count), contender.team
+    lab.publisher.prepare(task_ids, size, contender.queues)
+
+    def work(number: int) -> None:
+        for task_id in task_ids[number :: team.size]:
+            contender.wait_one(task_id)
+
+    with lab.measuring():
+        started = time.monotonic()
+        lab.publisher.flood()
+        team.run(work)
+        seconds = time.monotonic() - started
+    lab.publisher.sent()
+    return seconds
+
+
+def _one_at_a_time(lab: BrokerLab, contender: ReplyContender, count: int, size: int) -> float:
+    task_ids, team, publisher = new_ids(count), contender.team, lab.publisher
+    publisher.prepare(task_ids, size, contender.queues)
+
+    def work(number: int) -> None:
+        for place in range(number, len(task_ids), team.size):
+            contender.wait_for(task_ids[place], partial(publisher.request, place))
+
+    with lab.measuring():
+        publisher.obey()
+        started = time.monotonic()
+        team.run(work)
+        seconds = time.monotonic() - started
+    publisher.sent()
+    return seconds
