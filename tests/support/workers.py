@@ -165,7 +165,8 @@ def _close_backend(application: Celery) -> None:
     """Close what the application's backend holds in this thread."""
     backend = application._backend  # Unlike .backend, this does not make one.
     consumer = getattr(backend, "result_consumer", None)
-    if consumer is not None:
+    # The one of the rpc backend has no connection before it is used.
+    if consumer is not None and getattr(consumer, "_connection", consumer) is not None:
         consumer.stop()
     client = vars(backend).get("client") if backend is not None else None
     if client is not None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from bgresults.integrations.celery.applications import name_of
 from bgresults.options import AMQPOptions
+from bgresults.urls import certificate_requirement
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -26,6 +27,7 @@ _TLS: Final = {
     "ssl_ca_certs": "ssl_ca_certs",
     "ssl_certfile": "ssl_certfile",
     "ssl_keyfile": "ssl_keyfile",
+    "ssl_password": "ssl_password",
     "ssl_cert_reqs": "ssl_cert_reqs",
     "ssl_check_hostname": "ssl_check_hostname",
 }
@@ -37,8 +39,7 @@ def read_broker(app: Celery) -> tuple[str, dict[str, Any], float]:
     Raises:
         ValueError: the settings name several brokers, or make no sense; the text names them.
     """
-    # Makes no connection.
-    connection: Any = app.connection_for_write()
+    connection = _connection(app)
     if connection.alt and len(set(connection.alt)) > 1:
         raise ValueError(
             f"Celery app {name_of(app)} has several brokers, and a reply queue is at one of them: say which one with "
@@ -65,6 +66,19 @@ def read_broker(app: Celery) -> tuple[str, dict[str, Any], float]:
     return f"{scheme}://{host}{port}/{quote(str(connection.virtual_host or '/'), safe='')}", found, seconds
 
 
+def _connection(app: Celery) -> Any:
+    """What Celery would send tasks with; nothing is connected."""
+    try:
+        return app.connection_for_write()
+    except Exception as error:  # noqa: BLE001 - whatever Celery or kombu makes of a setting
+        # It may quote what it cannot read, and that may be a piece of a password.
+        words = f": {error}" if "@" not in str(app.conf.broker_write_url) else ""
+        raise ValueError(
+            f"Celery cannot make the broker connection of app {name_of(app)}: {type(error).__name__}{words}; check the "
+            "broker_… settings, and that special characters in the URL are percent-encoded"
+        ) from None
+
+
 def merged(given: AMQPOptions, found: Mapping[str, Any]) -> AMQPOptions:
     """The options of the caller, filled up with those of the application."""
     defaults = AMQPOptions()
@@ -85,6 +99,13 @@ def _tls(app: Celery, setting: Any) -> dict[str, Any]:
         )
     found = {_TLS[name]: value for name, value in setting.items() if value is not None}
     requirement = found.get("ssl_cert_reqs")
-    if requirement is not None and not isinstance(requirement, str):
+    if isinstance(requirement, str):
+        found["ssl_cert_reqs"] = certificate_requirement(requirement)
+    elif requirement is not None:
+        if requirement not in _CERT_REQUIREMENTS:
+            raise ValueError(
+                f"broker_use_ssl of Celery app {name_of(app)}: cert_reqs must be ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL "
+                f"or ssl.CERT_NONE, not {requirement!r}"
+            )
         found["ssl_cert_reqs"] = _CERT_REQUIREMENTS[requirement]
     return found

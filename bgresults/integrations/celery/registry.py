@@ -46,7 +46,8 @@ def from_celery(app: Any, **overrides: Any) -> CeleryResultWatcher:
     Args:
         app: the application.
         overrides: arguments of :class:`~bgresults.ResultWatcher`, ``url`` too, that win over what the application
-            says. The options in ``redis`` that are not None win one by one.
+            says. The options in ``redis`` that are not None win one by one, and so do those in ``amqp`` that are not
+            the default.
 
     Raises:
         TypeError: ``app`` is no Celery application; or as for ``ResultWatcher``.

@@ -3,19 +3,24 @@
 Celery writes the reply queue of the sending *thread* into every task: one that only this thread consumes, and only
 while it waits. And it writes it into all signatures of a chain at once, which travel inside the first one's message.
 Here a task is looked at when it is published, with everything that it carries.
+
+Celery logs what a receiver of its signal raises, and sends the task all the same. So whatever can fail is done before:
+by ``submit()``, or where Celery's backend would have declared its own queue.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.signals import before_task_publish
 
-from bgresults.errors import BackendUnavailableError, NotWatchableError
+from bgresults import forking
+from bgresults.errors import BackendUnavailableError, NotWatchableError, WatcherError
 from bgresults.forking import leaf_lock
 
 if TYPE_CHECKING:
@@ -24,12 +29,14 @@ if TYPE_CHECKING:
 
     from bgresults.integrations.celery.watcher import CeleryResultWatcher
 
-__all__ = ["ReplyRoute", "ReplyRouter", "route_all"]
+__all__ = ["ReplyRoute", "ReplyRouter", "needs_chord", "route_all"]
 
 # Ids of tasks whose replies go elsewhere: the last ones.
 _REMEMBERED: Final = 10_000
-# What a message carries besides its task: lists of signatures, and one.
-_CARRIED: Final = ("callbacks", "errbacks", "chain")
+# What a message carries besides its task: signatures.
+_CARRIED: Final = ("callbacks", "errbacks", "chain", "chord")
+# On the application: who routes its replies.
+_ATTRIBUTE: Final = "_bgresults_router"
 
 
 class ReplyRouter:
@@ -41,42 +48,71 @@ class ReplyRouter:
 
     def __init__(self, watcher: CeleryResultWatcher) -> None:
         self._watcher = watcher
-        self._here = threading.local()
-        self._routes = 0
-        self._elsewhere: dict[str, str] = {}
+        self._here = _Here()
+        self._routes: set[ReplyRoute] = set()
+        # Unlike a dict, it finds its first item at once where many before that one have gone.
+        self._elsewhere: OrderedDict[str, str] = OrderedDict()
+        forking.register(self)
+
+    def _after_fork_in_child(self) -> None:
+        # Held for a moment whenever something is published, by a thread that may not have come along. Without a
+        # receiver Celery would not take it.
+        before_task_publish.lock = threading.Lock()
 
     def install(self) -> None:
         """From now on, see what is published. Idempotent."""
+        if "url" not in self._watcher._overrides:
+            # Before submit() puts anything on a backend object.
+            leave_out_queues(self._watcher.app)
         before_task_publish.connect(self._on_publish, weak=True, dispatch_uid=id(self))
 
     def uninstall(self) -> None:
-        """See nothing more. Idempotent."""
+        """See nothing more, and route nothing. Idempotent."""
+        with leaf_lock():
+            self._routes.clear()
         before_task_publish.disconnect(self._on_publish, dispatch_uid=id(self))
 
     @contextmanager
-    def routing(self) -> Iterator[None]:
-        """While it lasts, what this thread sends has its replies come here."""
-        before = getattr(self._here, "routing", False)
-        self._here.routing = True
+    def routing(self, task_ids: Collection[str], queue: str | None) -> Iterator[None]:
+        """While it lasts, replies for these tasks come here, whatever they say; if this thread sends them.
+
+        Args:
+            task_ids: all of what is sent, and of what it carries.
+            queue: the reply queue, to which everything else goes too that this thread sends; None for one queue for
+                each task. It is there.
+        """
+        here = self._here
+        before = here.task_ids, here.queue
+        here.task_ids, here.queue = task_ids, queue
         try:
             yield
         finally:
-            self._here.routing = before
+            here.task_ids, here.queue = before
 
-    def route_everything(self) -> None:
+    def start(self, route: ReplyRoute) -> None:
         """From now on, what any thread sends has its replies come here."""
         with leaf_lock():
-            self._routes += 1
+            self._routes.add(route)
+            setattr(self._watcher.app, _ATTRIBUTE, self)
 
-    def stop_routing(self) -> None:
-        """Once for each :meth:`route_everything`."""
+    def stop(self, route: ReplyRoute) -> None:
+        """Until the last one has stopped. Idempotent."""
         with leaf_lock():
-            self._routes -= 1
+            self._routes.discard(route)
 
     @property
     def routes_everything(self) -> bool:
         """Whether it does."""
-        return self._routes > 0
+        return bool(self._routes)
+
+    def prepare(self, task_id: str) -> None:
+        """A task is about to be sent while everything is routed: have the queue there.
+
+        Raises:
+            WatcherError: it cannot be had. The caller of ``delay()`` gets to know, and nothing is sent.
+        """
+        self._watcher.declare_for(task_id)
+        self._here.prepared = task_id
 
     def refuse_elsewhere(self, task_ids: Iterable[str]) -> None:
         """Raise if the reply of one of these is known to go to another queue.
@@ -94,6 +130,11 @@ class ReplyRouter:
                     "the task with submit(), under route_replies(), or with reply_to=watcher.declare_for(task_id)"
                 )
 
+    def forget(self, task_ids: Iterable[str]) -> None:
+        """These are sent again, to come here."""
+        for task_id in task_ids:
+            self._elsewhere.pop(task_id, None)
+
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _on_publish(
@@ -101,51 +142,101 @@ class ReplyRouter:
     ) -> None:
         if properties is None or not isinstance(task_id := properties.get("correlation_id"), str):
             return
-        given = properties.get("reply_to")
-        theirs = self._watcher.app.thread_oid
-        if given == theirs and (self.routes_everything or getattr(self._here, "routing", False)):
-            target = self._target
-            properties["reply_to"] = given = target(task_id)
-            _route_carried(body, theirs, target)
-        if given == self._expected(task_id):
-            self._elsewhere.pop(task_id, None)
-        elif given:
-            self._elsewhere[task_id] = given
-            while len(self._elsewhere) > _REMEMBERED:
-                try:
-                    del self._elsewhere[next(iter(self._elsewhere))]
-                except (KeyError, RuntimeError, StopIteration):
-                    # Another thread publishes too, and makes room as well.
-                    break
+        if queue := self._destination(task_id, properties.get("reply_to"), announced=self._here.prepared == task_id):
+            properties["reply_to"] = queue
+        # Version 1 of Celery's protocol has it all in one.
+        carried = body[2] if isinstance(body, tuple) and len(body) == 3 else body
+        if not isinstance(carried, dict):
+            return
+        routed = {kind: self._routed(carried[kind]) for kind in _CARRIED if carried.get(kind)}
+        if self._routes or self._here.task_ids:
+            carried.update(routed)
 
-    def _target(self, task_id: str) -> str:
-        """The queue that replies for this task have to go to; it is there."""
-        if getattr(self._here, "routing", False) and self._watcher._settings.binding == "task":
-            # submit() has declared all of them.
-            return task_id
-        queue = self._watcher.declare_for(task_id)
-        assert queue is not None
+    def _destination(self, task_id: str, given: Any, *, announced: bool) -> Any:
+        """Where the reply of a task goes that says ``given``. Remembered, if that is not here.
+
+        Args:
+            task_id, given: of the task.
+            announced: whether :meth:`prepare` was called for it; it is not where the result is ignored.
+        """
+        here, theirs = self._here, self._watcher.app.thread_oid
+        queue = given
+        if task_id in here.task_ids:
+            queue = here.queue or task_id
+        elif given in (None, "", theirs):
+            queue = here.queue or (self._expected(task_id) if announced and self._routes else None) or given
+        if queue == self._expected(task_id):
+            self._elsewhere.pop(task_id, None)
+        elif queue:
+            self._remember(task_id, queue)
         return queue
 
+    def _declared(self, task_id: str) -> bool:
+        """Have the queue there of a task that travels in another one's message."""
+        if self._watcher._settings.binding == "task" and self._routes and task_id not in self._here.task_ids:
+            try:
+                self._watcher.declare_for(task_id)
+            except WatcherError:
+                # The task that carries it is on its way. watch() will say what became of this one.
+                return False
+        return True
+
     def _expected(self, task_id: str) -> str | None:
-        """The same, if it can be said without waiting."""
+        """The queue that this watcher would find the reply in, if it has one already."""
         if self._watcher._settings.binding == "task":
             return task_id
         return self._watcher._session_here().reply_to
+
+    def _remember(self, task_id: str, queue: str) -> None:
+        self._elsewhere[task_id] = queue
+        while len(self._elsewhere) > _REMEMBERED:
+            self._elsewhere.popitem(last=False)
+
+    def _routed(self, signature: Any) -> Any:
+        """A copy with the right reply queues, down to its last member: the sender may use the signature again."""
+        if isinstance(signature, (list, tuple)):
+            return [self._routed(member) for member in signature]
+        if not isinstance(signature, Mapping):
+            return signature
+        copy = dict(signature)
+        options = copy["options"] = dict(copy.get("options") or {})
+        task_id = options.get("task_id")
+        # That of a group is no task's.
+        if isinstance(task_id, str) and copy.get("subtask_type") != "group" and not options.get("ignore_result"):
+            queue = self._destination(task_id, options.get("reply_to"), announced=self._declared(task_id))
+            options |= {"reply_to": queue} if queue else {}
+        for name in ("link", "link_error"):
+            if options.get(name):
+                linked = options[name]
+                options[name] = self._routed(linked if isinstance(linked, (list, tuple)) else [linked])
+        members = copy.get("kwargs")
+        if copy.get("subtask_type") and isinstance(members, Mapping):
+            copy["kwargs"] = {
+                key: self._routed(value) if key in ("tasks", "header", "body") else value
+                for key, value in members.items()
+            }
+        return copy
+
+
+class _Here(threading.local):
+    """What one thread is sending."""
+
+    #: What is submitted: ids, and the one queue for them, if they have one.
+    task_ids: Collection[str] = ()
+    queue: str | None = None
+    #: A task whose queue is there.
+    prepared: str | None = None
 
 
 class ReplyRoute:
     """What :meth:`CeleryResultWatcher.route_replies` returns: a context manager, and :meth:`undo`."""
 
-    def __init__(self, undo: Callable[[], None]) -> None:
-        self._undo: Callable[[], None] | None = undo
+    def __init__(self, router: ReplyRouter) -> None:
+        self._router = router
 
     def undo(self) -> None:
         """Have replies go where Celery sends them again. Idempotent."""
-        with leaf_lock():
-            undo, self._undo = self._undo, None
-        if undo is not None:
-            undo()
+        self._router.stop(self)
 
     def __enter__(self) -> Self:
         return self
@@ -156,83 +247,58 @@ class ReplyRoute:
 
 def route_all(watcher: CeleryResultWatcher) -> ReplyRoute:
     """See :meth:`CeleryResultWatcher.route_replies`; the watcher is configured."""
+    route = ReplyRoute(watcher._router)
     if watcher._settings.binding is None:
-        return ReplyRoute(lambda: None)
+        return route
     seconds = watcher._connect_timeout
-    # Now, and not in the middle of somebody's delay(), where Celery would swallow the error.
+    # Now, and not in the middle of somebody's delay().
     if not watcher.wait_ready(seconds):
         raise BackendUnavailableError(f"{watcher._settings.address}: not connected within {seconds:g} s")
-    router = watcher._router
-    router.route_everything()
-    declare_again = _without_declaring(watcher.app, lambda: router.routes_everything)
-
-    def undo() -> None:
-        router.stop_routing()
-        declare_again()
-
-    return ReplyRoute(undo)
+    leave_out_queues(watcher.app)
+    watcher._router.start(route)
+    return route
 
 
-def _without_declaring(app: Celery, routed: Callable[[], bool]) -> Callable[[], None]:
-    """Keep the application's backend from declaring a reply queue for the sending thread, while ``routed()``.
+def leave_out_queues(app: Celery) -> None:
+    """Keep backends of the application's class from making a reply queue of their own while its replies are routed.
 
-    On its class: each thread may have a backend object of its own, and the next thread has none yet. Objects of other
-    applications go through it unchanged. Returns what undoes it.
+    On the class, and for good: each thread has a backend object of its own, the next thread has none yet, and what is
+    put over this one keeps working. Where nothing is routed, it does nothing. Idempotent.
     """
     kind: Any = type(app.backend)
-    declaring = kind.on_task_call
-
-    @functools.wraps(declaring)
-    def on_task_call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.app is app and routed():
-            return None
-        return declaring(self, *args, **kwargs)
-
-    inherited = "on_task_call" not in vars(kind)
-    kind.on_task_call = on_task_call
-
-    def undo() -> None:
-        # Somebody may have put something on top; then this stays below it, without effect.
-        if vars(kind).get("on_task_call") is on_task_call:
-            if inherited:
-                del kind.on_task_call
-            else:
-                kind.on_task_call = declaring
-
-    return undo
-
-
-def _route_carried(body: Any, theirs: str, target: Callable[[str], str]) -> None:
-    """Route what travels inside of a message: the rest of a chain, a chord's body, what is linked."""
-    if not isinstance(body, tuple) or len(body) != 3 or not isinstance(carried := body[2], dict):
-        # Version 1 of Celery's protocol, which knows no chains.
+    if getattr(kind.on_task_call, _ATTRIBUTE, False):
         return
-    for kind in _CARRIED:
-        if carried.get(kind):
-            carried[kind] = [_routed(signature, theirs, target) for signature in carried[kind]]
-    if carried.get("chord"):
-        carried["chord"] = _routed(carried["chord"], theirs, target)
+    declare, consume = kind.on_task_call, kind.add_pending_result
+
+    @functools.wraps(declare)
+    def on_task_call(self: Any, producer: Any, task_id: str, *args: Any, **kwargs: Any) -> Any:
+        router = vars(self.app).get(_ATTRIBUTE)
+        if router is None or not router.routes_everything:
+            return declare(self, producer, task_id, *args, **kwargs)
+        return router.prepare(task_id)
+
+    @functools.wraps(consume)
+    def add_pending_result(self: Any, result: Any, weak: bool = False, **kwargs: Any) -> Any:
+        # Only the sending of groups does that weakly, for each member. Whoever calls get() wants to wait.
+        router = vars(self.app).get(_ATTRIBUTE) if weak else None
+        if router is None or not router.routes_everything:
+            return consume(self, result, weak=weak, **kwargs)
+        return result
+
+    setattr(on_task_call, _ATTRIBUTE, True)
+    kind.on_task_call, kind.add_pending_result = on_task_call, add_pending_result
 
 
-def _routed(signature: Any, theirs: str, target: Callable[[str], str]) -> Any:
-    """A copy with our reply queue, down to its last member: the sender may use the signature again."""
-    if isinstance(signature, list):
-        return [_routed(member, theirs, target) for member in signature]
+def needs_chord(signature: Any) -> bool:
+    """Whether Celery makes a chord of it: also of a group in a chain that something comes after."""
     if not isinstance(signature, Mapping):
-        return signature
-    copy = dict(signature)
-    options = copy["options"] = dict(copy.get("options") or {})
-    task_id = options.get("task_id")
-    if isinstance(task_id, str) and options.get("reply_to") in (None, theirs):
-        options["reply_to"] = target(task_id)
-    for name in ("link", "link_error"):
-        if options.get(name):
-            linked = options[name] if isinstance(options[name], list) else [options[name]]
-            options[name] = [_routed(each, theirs, target) for each in linked]
-    members = copy.get("kwargs")
-    if copy.get("subtask_type") and isinstance(members, Mapping):
-        copy["kwargs"] = {
-            key: _routed(value, theirs, target) if key in ("tasks", "header", "body") else value
-            for key, value in members.items()
-        }
-    return copy
+        return False
+    kind = signature.get("subtask_type")
+    if kind not in ("chain", "group"):
+        return kind == "chord"
+    members = list((signature.get("kwargs") or {}).get("tasks") or ())
+    if kind == "chain":
+        for member in members[:-1]:
+            if isinstance(member, Mapping) and member.get("subtask_type") == "group":
+                return True
+    return any(needs_chord(member) for member in members)

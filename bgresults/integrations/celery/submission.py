@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from bgresults.integrations.celery.eager import finish, finished_future
 from bgresults.integrations.celery.following import follow, steps_of_leaves
 from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.groups import GroupFutures, gathered, leaves_of
+from bgresults.integrations.celery.routing import needs_chord
 from bgresults.integrations.celery.sending import Shipment, eager_sender, shipment_of, without_subscribing
 from bgresults.readiness import declare_queues, reply_queue
 from bgresults.registration import take_back
@@ -55,6 +56,8 @@ def prepare(watcher: CeleryResultWatcher, request: Request) -> Submission:
             request.expires = seconds
         if request.expires is not None:
             request.options["expires"] = request.expires
+    if not eager and watcher._settings.binding is not None:
+        _refuse_without_replies(request)
     with without_subscribing(watcher.app):
         shipment = shipment_of(
             watcher.app, request.task, request.args, request.kwargs, _task_id(request), request.options
@@ -63,6 +66,8 @@ def prepare(watcher: CeleryResultWatcher, request: Request) -> Submission:
         futures = [CeleryResultFuture(key, watcher, request.on_update) for key in shipment.ids()]
     else:
         results = [shipment.result] if shipment.header is None else [shipment.header, shipment.result]
+        steps = (step for result in results for before in steps_of_leaves(result).values() for step in before)
+        watcher._router.forget([*shipment.ids(), *steps])
         futures = watch_following(watcher, results, request.lifetime, request.on_update)
     submission = Submission(watcher, shipment, futures, eager=eager)
     if request.revoke_on_timeout:
@@ -123,6 +128,17 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
+def _refuse_without_replies(request: Request) -> None:
+    """Refuse what can be sent through a broker, and would not be answered."""
+    if needs_chord(request.task):
+        raise ValueError(
+            "results that come as replies (result_backend = 'rpc://') allow no chords, and a group in a chain that "
+            "something comes after is one: send it as a group, or keep the results in Redis"
+        )
+    if "reply_to" in request.options:
+        raise ValueError("submit() says itself where the reply goes; with a reply_to of your own, use apply_async()")
+
+
 def _task_id(request: Request) -> str | None:
     return None if request.task_id is None else task_id_of(request.task_id)
 
@@ -169,8 +185,8 @@ class Submission:
                     # Of a chord's header: its results are not to be had.
                     future.cancel()
                 return
-            self._prepare_replies()
-            with without_subscribing(self._watcher.app), self._watcher._router.routing():
+            ids, queue = self._prepare_replies()
+            with without_subscribing(self._watcher.app), self._watcher._router.routing(ids, queue):
                 self._compare(self._shipment.send())
         except Exception as error:  # noqa: BLE001 - whatever kept it from being sent is the outcome
             self._fail(error)
@@ -187,15 +203,22 @@ class Submission:
             else:
                 self._watcher._abandoned(future)
 
-    def _prepare_replies(self) -> None:
-        """Where results come as replies, have the queues there before anybody replies to them."""
+    def _prepare_replies(self) -> tuple[Collection[str], str | None]:
+        """Where results come as replies, have the queues there before anybody replies to them.
+
+        Returns:
+            The ids of all that will be sent, and the queue for all of them, if it is one.
+        """
         watcher = self._watcher
-        if watcher._settings.binding == "process":
-            reply_queue(watcher._session_here(), watcher._connect_timeout)
-        elif watcher._settings.binding == "task":
-            ids = [future.task_id for future in self._futures]
-            ids += [step.task_id for future in self._futures for step in future._before]
-            declare_queues(watcher._session_here(), ids, watcher._connect_timeout)
+        binding = watcher._settings.binding
+        if binding is None:
+            return (), None
+        ids = {future.task_id for future in self._futures}
+        ids.update(step.task_id for future in self._futures for step in getattr(future, "_before", ()))
+        if binding == "process":
+            return ids, reply_queue(watcher._session_here(), watcher._connect_timeout)
+        declare_queues(watcher._session_here(), list(ids), watcher._connect_timeout)
+        return ids, None
 
     def _of_result(self) -> list[CeleryResultFuture]:
         """Of the futures, those of the result: all but those of a chord's header."""

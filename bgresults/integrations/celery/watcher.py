@@ -126,8 +126,11 @@ class CeleryResultWatcher(ResultWatcher):
             if isinstance(group, AsyncResult):
                 raise TypeError(f"watch_group() takes a group's result, not an {type(group).__name__}; use watch()")
             group_id = task_id_of(group)
-            with without_subscribing(self.app):
-                group = GroupResult.restore(group_id, app=self.app)
+            try:
+                with without_subscribing(self.app):
+                    group = GroupResult.restore(group_id, app=self.app)
+            except NotImplementedError as error:
+                raise NotWatchableError(f"the result backend saves no groups ({error}); watch its result") from error
             if group is None:
                 raise NotWatchableError(
                     f"no group is saved under {group_id!r}; its sender has to call GroupResult.save()"
@@ -245,8 +248,8 @@ class CeleryResultWatcher(ResultWatcher):
         """Have the results of all tasks that this process sends come here: plain ``task.delay()``, in any thread.
 
         For ``result_backend="rpc://"``; with results in Redis there is nothing to do. Undone by ``undo()`` of what it
-        returns, or by leaving it as a context manager. Meanwhile ``AsyncResult.get()`` has nothing to wait for: use
-        :meth:`watch`. Tasks that are sent with a ``reply_to`` of their own keep it.
+        returns, or by leaving it as a context manager. For what was sent under it, ``AsyncResult.get()`` has nothing to
+        wait for: use :meth:`watch`. Tasks that are sent with a ``reply_to`` of their own keep it.
 
         Raises:
             As :attr:`reply_to`.
@@ -256,7 +259,11 @@ class CeleryResultWatcher(ResultWatcher):
 
     def close(self, timeout: float = 5.0) -> None:
         self._router.uninstall()
-        super().close(timeout)
+        try:
+            super().close(timeout)
+        finally:
+            # Another thread may have used the watcher for the first time meanwhile.
+            self._router.uninstall()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -278,6 +285,8 @@ class CeleryResultWatcher(ResultWatcher):
             found = configured(**settings)
         except ValueError as error:
             raise ValueError(f"the settings of Celery app {name_of(self.app)}: {error}") from error
+        if found.session.binding is not None:
+            self._router.install()
         session = self._session_here()
         # Two threads may come here at once, and find the same. No thread was started before it was configured.
         with leaf_lock():
@@ -287,8 +296,8 @@ class CeleryResultWatcher(ResultWatcher):
                 self._settings = session.settings = found.session
                 # Last: until then a forked child, or a thread that was interrupted, does it again.
                 self._configured = True
-        if found.session.binding is not None:
-            self._router.install()
+        if self.closed:
+            self._router.uninstall()
 
     def _watch_results(
         self, given: Any, lifetime: float | _Default | None, on_update: UpdateCallback | None
