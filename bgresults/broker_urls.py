@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bgresults.options import AMQPOptions, check_seconds
 from bgresults.urls import certificate_requirement, flag, redacted, scheme_of, split_url
@@ -48,14 +48,15 @@ def parse_broker_url(url: str, options: AMQPOptions) -> BrokerAddress:
         TypeError: it is no str.
         ValueError: a part of the URL makes no sense; the text names it and what is allowed, and shows no password.
     """
-    text = redacted(url)
+    given_url = url
     if scheme_of(url).startswith(RPC_PREFIX):
         url = url[len(RPC_PREFIX) :]
     scheme = scheme_of(url)
     if scheme not in AMQP_SCHEMES:
         # What is in its query is kombu's.
-        return BrokerAddress(text=text, kombu_url=url, options=options)
+        return BrokerAddress(text=_shown(given_url), kombu_url=url, options=options)
     parts, host, port = split_url(url)
+    text = redacted(given_url)
     found: dict[str, object] = {}
     if parts.username:
         found["username"] = unquote(parts.username)
@@ -84,6 +85,24 @@ def parse_broker_url(url: str, options: AMQPOptions) -> BrokerAddress:
         connect_timeout=connect_timeout,
         options=merged,
     )
+
+
+def _shown(url: str) -> str:
+    """:func:`redacted`, of a URL that only kombu can read: some have several hosts. Raises ValueError."""
+    text: str | None = None
+    try:
+        parts = urlsplit(url)
+        if not parts.fragment and "@" not in parts.path and "@" not in parts.query:
+            text = redacted(url)
+    except ValueError:
+        pass
+    # Outside of the clause: the error of urlsplit() quotes what it dislikes.
+    if text is None:
+        raise ValueError(
+            "url is malformed: the characters / ? # and @ must be percent-encoded in the user name, the password "
+            "and the settings, such as %2F for /"
+        )
+    return text
 
 
 def _word(text: str) -> str:

@@ -43,6 +43,7 @@ class Drainer:
             counters=session.counters,
             auto_reconnect=False,
         )
+        self._consumer.before_states = self._take_commands
         self._outage_since: float | None = None
         self._connected_at: float | None = None
         # How often in a row a connection was lost right after it had been made.

@@ -33,7 +33,7 @@ class FutureMaker(SessionHolder):
             if refusal is None:
                 try:
                     refusal = self._start(session) if session.thread is None else None
-                    session.wake()
+                    session.wake_for(keys, deadline)
                 except BaseException:
                     # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
                     take_back(session, futures)

@@ -6,7 +6,7 @@ import math
 import select
 from typing import Protocol
 
-__all__ = ["wait_readable"]
+__all__ = ["wait_readable", "wait_writable"]
 
 
 class _HasFileno(Protocol):
@@ -23,6 +23,18 @@ def wait_readable(source: _HasFileno, timeout: float) -> bool:
     timeout = min(max(0.0, timeout), 3600.0)
     if not hasattr(select, "poll"):
         return bool(select.select([source], [], [], timeout)[0])
+    return _polled(source, select.POLLIN, timeout)
+
+
+def wait_writable(source: _HasFileno, timeout: float) -> bool:
+    """As :func:`wait_readable`, until ``source`` can be written to."""
+    timeout = min(max(0.0, timeout), 3600.0)
+    if not hasattr(select, "poll"):
+        return bool(select.select([], [source], [], timeout)[1])
+    return _polled(source, select.POLLOUT, timeout)
+
+
+def _polled(source: _HasFileno, event: int, timeout: float) -> bool:
     poller = select.poll()
-    poller.register(source, select.POLLIN)
+    poller.register(source, event)
     return bool(poller.poll(math.ceil(timeout * 1000)))

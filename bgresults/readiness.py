@@ -16,6 +16,10 @@ from bgresults.session import Command, Session, State
 __all__ = ["declare_queues", "reply_queue", "wait_until_ready"]
 
 
+# Seconds.
+_LOOK_EVERY = 0.05
+
+
 def wait_until_ready(session: Session, timeout: float | None, what: str = "wait_ready()") -> bool:
     """Start the thread if need be and wait until it is connected; False if ``timeout`` seconds were not enough.
 
@@ -81,9 +85,11 @@ def declare_queues(session: Session, task_ids: Sequence[str], timeout: float) ->
             done.set()
 
     session.tell(Command.DECLARE, (task_ids, declared))
-    done.wait(max(0.0, deadline - time.monotonic()))
-    if session.ended is not None:
-        raise session.ended()
+    while len(outcomes) < len(task_ids) and (remaining := deadline - time.monotonic()) > 0:
+        # Whoever closes the watcher does not know of this wait.
+        done.wait(min(remaining, _LOOK_EVERY))
+        if session.ended is not None:
+            raise session.ended()
     if len(outcomes) < len(task_ids):
         raise _too_late(session, what, timeout)
     for why in outcomes:

@@ -13,9 +13,10 @@ import enum
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,10 @@ class State(enum.Enum):
     FAILED = "failed"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+# No consumer sleeps for longer than a quarter of its heartbeat, of which an hour is the longest: then it looks around.
+_LONGEST_SLEEP = 1000.0
 
 
 class Command(enum.Enum):
@@ -132,6 +137,20 @@ class Session:
         if self.pid == os.getpid():
             assert isinstance(ref, FutureRef)
             self.pending.dropped.append(ref)
+            self.wake()
+
+    def wake_for(self, task_ids: Sequence[str], deadline: float | None) -> None:
+        """:meth:`wake` for ids that were registered, unless nothing has to be done for them now.
+
+        A wake-up costs as much as a result does: a system call here, and a turn there.
+        """
+        consumer = self.consumer
+        if (
+            consumer is None
+            or self.state is not State.DRAINING
+            or (deadline is not None and deadline < time.monotonic() + _LONGEST_SLEEP)
+            or consumer.needs_waking(task_ids)
+        ):
             self.wake()
 
     def started_or_ended(self) -> bool:

@@ -101,6 +101,8 @@ class BaseResultConsumer(abc.ABC):
         self._on_error = on_error
         self._retry = RetryPolicy() if retry is None else retry
         self._wakeup = wakeup
+        #: Called when something has arrived, before it is looked at: who has been registered without a wake-up?
+        self.before_states: Callable[[], object] | None = None
         self._started = False
         self._reconnect_by: float | None = None
 
@@ -166,6 +168,13 @@ class BaseResultConsumer(abc.ABC):
     def cancel_for(self, task_id: str) -> None:
         """Stop passing on the states of ``task_id``; unknown ids are ignored."""
         self.cancel_for_many((task_id,))
+
+    def needs_waking(self, task_ids: Iterable[str]) -> bool:
+        """Whether something has to be done now for these ids, that were registered a moment ago. Any thread.
+
+        If not, it is early enough when the next message comes, see :attr:`before_states`.
+        """
+        return True
 
     def declare_for(self, task_id: str, then: DeclaredCallback) -> None:
         """Have whatever is needed there before a worker may report on ``task_id``, and call ``then(None)``.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import redis
 import redis.connection
 
-from bgresults import RedisOptions, ResultDecodeError
+from bgresults import RedisOptions, WatcherError
 from bgresults.consumers import BaseResultConsumer, ConnectionLost
 from bgresults.consumers.redis import ResultConsumer
 from bgresults.testing import RedisServer
@@ -36,12 +36,12 @@ class Recorder:
 
     def __init__(self) -> None:
         self.states: list[tuple[str, str, Any]] = []
-        self.errors: list[tuple[str, ResultDecodeError]] = []
+        self.errors: list[tuple[str, WatcherError]] = []
 
     def on_state(self, task_id: str, mapping: dict[str, Any]) -> None:
         self.states.append((task_id, mapping["status"], mapping["result"]))
 
-    def on_error(self, task_id: str, error: ResultDecodeError) -> None:
+    def on_error(self, task_id: str, error: WatcherError) -> None:
         self.errors.append((task_id, error))
 
     @property

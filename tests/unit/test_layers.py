@@ -56,8 +56,8 @@ _TOOLS = {"testing", "demo", "benchmarking", "cli"}
 # What is imported from elsewhere → the entries that may do so, None for all. The longest name that fits decides.
 FOREIGN: dict[str, set[str] | None] = {
     "redis": {"consumers.redis", *_TOOLS},
-    "amqp": {"consumers.rpc"},
-    "kombu": {"consumers.rpc"},  # Connection, Consumer, Queue …
+    "amqp": {"consumers.rpc", *_TOOLS},
+    "kombu": {"consumers.rpc", *_TOOLS},  # Connection, Consumer, Queue …
     "kombu.serialization": {"meta"},
     "kombu.compression": {"meta"},
     "kombu.exceptions": None,

@@ -166,6 +166,9 @@ class ResultConsumer(BaseResultConsumer):
                 self.start(None, no_ack=self._no_ack)
             elif self.connected:
                 self._flush()
+        if not self.connected:
+            # What is here already need not wait for a connection.
+            self._replies.hand_out_claimed()
 
     def _consume(self, task_ids: Iterable[str]) -> None:
         elsewhere = []
@@ -182,6 +185,14 @@ class ResultConsumer(BaseResultConsumer):
         cancelled = [task_id for task_id in task_ids if self._consumed.pop(task_id, self) is not self]
         if cancelled:
             self._queues.cancel(cancelled)
+
+    def needs_waking(self, task_ids: Iterable[str]) -> bool:
+        # With one queue for all there is nothing to tell the broker. Registered first, asked second: a reply that came
+        # before, unnoticed, is found here; one that comes later finds who was registered.
+        if self.binding == "task":
+            return True
+        replies = self._replies
+        return any(task_id in replies for task_id in task_ids)
 
     def declare_for(self, task_id: str, then: DeclaredCallback) -> None:
         self._queues.declare(task_id, then)
@@ -207,6 +218,8 @@ class ResultConsumer(BaseResultConsumer):
             link.receive(0.0 if self._replies.waiting else self._patience(timeout, time.monotonic()))
         except ConsumerCancelled:
             self._queues.consumer_cancelled()
+        if self._replies.waiting and self.before_states is not None:
+            self.before_states()
         count = self._replies.handle(link, acknowledge=not self._no_ack)
         now = time.monotonic()
         if now >= self._next_check:

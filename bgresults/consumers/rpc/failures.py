@@ -57,7 +57,8 @@ def _cure(error: BaseException) -> str | None:
     if isinstance(error, exceptions.AccessRefused):
         return _CHECK_CREDENTIALS if "login" in str(error).lower() else _CHECK_PERMISSIONS
     if isinstance(error, exceptions.NotAllowed):
-        return _CHECK_VIRTUAL_HOST
+        # "connection limit (100) is reached": that passes.
+        return None if "limit (" in str(error) else _CHECK_VIRTUAL_HOST
     if isinstance(error, exceptions.PreconditionFailed):
         return _CHECK_ARGUMENTS
     return None

@@ -24,6 +24,7 @@ _PIECE: Final = 65536
 # One turn takes a megabyte at most: commands, deadlines and acknowledgements are waiting too.
 _PIECES: Final = 16
 _METHOD: Final = 1
+_KINDS: Final = (_METHOD, 2, 3, 8)
 _HEADER_SIZE: Final = 7
 _FRAME_END: Final = 0xCE
 _DELIVER: Final = spec.Basic.Deliver
@@ -47,7 +48,8 @@ class FrameReader:
         """
         transport = self._transport
         sock = transport.sock
-        sock.settimeout(0)
+        # Left by a raise in the middle, or by py-amqp when it waited for an answer.
+        self._handle_complete()
         for _ in range(_PIECES):
             try:
                 piece = sock.recv(_PIECE)
@@ -68,6 +70,9 @@ class FrameReader:
         start, available = 0, len(data)
         while available - start > _HEADER_SIZE:
             kind, channel, size = unpack_from(">BHI", data, start)
+            if kind not in _KINDS:
+                # Now: the size is nonsense as well, and so many bytes may never come.
+                raise UnexpectedFrame(f"a frame of kind {kind:#04x}, which is none")
             end = start + _HEADER_SIZE + size
             if end >= available:
                 break

@@ -20,7 +20,7 @@ from bgresults.consumers.base import ConnectionLost, WakeupSource
 from bgresults.consumers.rpc.failures import connection_lost
 from bgresults.consumers.rpc.frames import FrameReader
 from bgresults.consumers.rpc.transport import connected
-from bgresults.consumers.rpc.virtual import close_inherited, connection_settings
+from bgresults.consumers.rpc.virtual import close_inherited, close_poller, connection_settings
 from bgresults.consumers.sockets import SocketOpener
 from bgresults.polling import wait_readable
 
@@ -63,6 +63,10 @@ class Link(Protocol):
 
     def asking(self) -> contextlib.AbstractContextManager[None]:
         """Around commands: one time limit for all of them together; their errors come out translated."""
+        ...
+
+    def sending(self) -> contextlib.AbstractContextManager[None]:
+        """Around commands that are not answered."""
         ...
 
     def check(self, now: float) -> float:
@@ -108,6 +112,7 @@ class AMQPLink:
         self._wakeup = wakeup
         self.proven = proven
         self.unread = False
+        self._broken = False
         deadline = time.monotonic() + seconds
         try:
             self._connection = connected(
@@ -140,33 +145,40 @@ class AMQPLink:
             self._wakeup.clear()
         if not self.unread and self.socket not in ready:
             return
+        # A sign of life, also if it is not a whole frame: py-amqp counts those only.
+        self._connection.bytes_recv += 1
         # Until proven otherwise: something may be raised in the middle.
         self.unread = True
+        # The broker may say something that py-amqp answers by itself, and waits for what comes back.
+        self._transport.deadline = time.monotonic() + self._read_timeout
         with self._translated():
             self.unread = self._reader.read()
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
+        # While it waits for answers, more may be read than is looked at.
+        self.unread = True
+        with self.sending():
+            yield
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
         self._transport.deadline = time.monotonic() + self._read_timeout
         with self._translated():
-            self.socket.settimeout(self._read_timeout)
             yield
-        # While it waited for answers, more may have been read than was looked at.
-        self.unread = True
 
     def check(self, now: float) -> float:
         if not self.heartbeat:
             return 60.0
-        with self._translated():
-            self.socket.settimeout(self._read_timeout)
+        with self.sending():
             self._connection.heartbeat_tick()
         return self.heartbeat / 4
 
     def close(self) -> None:
         try:
             self._transport.deadline = time.monotonic() + _FAREWELL
-            if self.socket.fileno() >= 0:
-                self.socket.settimeout(_FAREWELL)
+            # Nobody would answer on a broken one, and nothing else happens in this thread meanwhile.
+            if not self._broken and self.socket.fileno() >= 0:
                 self._connection.close()
         except Exception:  # noqa: BLE001 - closing a broken connection may fail in as many ways as using it
             pass
@@ -186,6 +198,7 @@ class AMQPLink:
         except ChannelError as error:
             raise ChannelClosed(error) from error
         except Exception as error:
+            self._broken = True
             raise self._lost(error) from error
 
     def _lost(self, error: BaseException) -> ConnectionLost:
@@ -249,6 +262,8 @@ class VirtualLink:
         except Exception as error:
             raise connection_lost(error, self._address, proven=True) from error
 
+    sending = asking
+
     def check(self, now: float) -> float:
         return 60.0
 
@@ -257,6 +272,7 @@ class VirtualLink:
             self._transport.close_connection(self._connection)
         except Exception:  # noqa: BLE001 - closing a broken connection may fail in as many ways as using it
             pass
+        close_poller(self._transport)
 
     def defuse(self) -> None:
         close_inherited(self._transport)

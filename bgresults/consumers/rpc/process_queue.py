@@ -28,11 +28,13 @@ class ProcessQueue:
         self._owner = owner
         self._name = _new_name()
         self._declared = False
+        self._priority = 0
         self._link: Link | None = None
         self._no_ack = False
         self._then: list[Declared] = []
         self._ids: dict[str, None] = {}
         self._was_cancelled = False
+        self._was_lost = False
 
     @property
     def reply_to(self) -> str | None:
@@ -77,10 +79,15 @@ class ProcessQueue:
 
     def _set_up(self, link: Link) -> None:
         """Declare and consume. A queue that had been there and is not any more has taken replies with it."""
-        lost = self._declared and link.misses_queues and not exists(link, self._name)
+        if self._declared and link.misses_queues and not exists(link, self._name):
+            # Until it was told: the connection may be lost right after the queue was made anew.
+            self._was_lost = True
         with link.asking():
             declare(link, self._name, self._options)
-            queue = new_queue(self._name, self._options)
+            # Over a dead link the broker goes on to send to our former self, until it misses its heartbeats. Not if
+            # somebody with a higher priority is there.
+            self._priority += 1
+            queue = new_queue(self._name, self._options, priority=self._priority)
             self._consumer_class(
                 link.channel,
                 [queue],
@@ -92,7 +99,8 @@ class ProcessQueue:
                 prefetch_count=self._options.prefetch,
             ).consume()
         self._declared = True
-        if lost:
+        if self._was_lost:
+            self._was_lost = False
             self._owner.queues_lost(list(self._ids), self._name)
 
 

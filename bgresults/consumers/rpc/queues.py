@@ -69,10 +69,14 @@ class Queues(Protocol):
         """Before a polite farewell: leave no queue behind. Raises ConnectionLost."""
 
 
-def new_queue(name: str, options: AMQPOptions) -> Any:
+def new_queue(name: str, options: AMQPOptions, *, priority: int = 0) -> Any:
     """A queue that outlives its connection, but not for ever.
 
     Not auto-delete, not exclusive: either would lose what is published while we are away.
+
+    Args:
+        name, options: of the queue.
+        priority: of who consumes it, over others that do.
     """
     arguments = {} if options.queue_type is None else {"x-queue-type": options.queue_type}
     return _Queue(
@@ -82,6 +86,7 @@ def new_queue(name: str, options: AMQPOptions) -> Any:
         exclusive=False,
         expires=options.queue_expires,
         queue_arguments=arguments,
+        consumer_arguments={"x-priority": priority},
     )
 
 

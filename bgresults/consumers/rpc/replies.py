@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bgresults.consumers.rpc.links import Link
 from bgresults.consumers.rpc.unclaimed import Reply, UnclaimedReplies
@@ -14,6 +14,10 @@ from bgresults.options import AMQPOptions
 from bgresults.stats import Counters
 
 __all__ = ["Replies", "RepliesOwner"]
+
+
+# Bytes of a body whose decoded state is kept as well: it takes a few times as many.
+_SMALL: Final = 1024
 
 
 class RepliesOwner(Protocol):
@@ -50,6 +54,8 @@ class Replies:
         # Consumed, and here already.
         self._claimed: deque[str] = deque()
         self._messages: deque[Any] = deque()
+        # The last one that was handled on this channel, until it is acknowledged.
+        self._handled: Any = None
 
     def __contains__(self, task_id: str) -> bool:
         """Whether something is kept for it."""
@@ -73,6 +79,7 @@ class Replies:
     def restart(self) -> None:
         """The channel is a new one: what had not been handled had not been acknowledged either, and comes again."""
         self._messages.clear()
+        self._handled = None
 
     def hand_out_claimed(self) -> int:
         """Pass on what is kept for ids that are consumed now; returns how many states."""
@@ -84,13 +91,15 @@ class Replies:
         return handled
 
     def _pass_on(self, task_id: str, reply: Reply) -> int:
-        """Decode a reply once more: each future has a value of its own."""
+        """Pass on what is kept; decoded once more for each who asks later: each future has a value of its own."""
         if not self._owner.is_consumed(task_id):
             return 0
+        meta, reply.meta = reply.meta, None
         try:
-            meta = self._decoder.decode(
-                reply.body, content_type=reply.content_type, content_encoding=reply.content_encoding
-            )
+            if meta is None:
+                meta = self._decoder.decode(
+                    reply.body, content_type=reply.content_type, content_encoding=reply.content_encoding
+                )
         except ResultDecodeError as error:
             self._owner.fail(task_id, error)
             return 0
@@ -106,19 +115,17 @@ class Replies:
         # What was kept is older than the message that has just come.
         handled = self.hand_out_claimed()
         messages = self._messages
-        if not messages:
-            return handled
-        last = messages[-1]
         while messages:
-            message = messages.popleft()
+            message = self._handled = messages.popleft()
             handled += self._on_message(message)
             if not link.acknowledges_many:
                 with link.asking():
                     message.ack()
-        if link.acknowledges_many and acknowledge:
+        last, self._handled = self._handled, None
+        if last is not None and link.acknowledges_many and acknowledge:
             # One for the whole turn, whatever they were: one that is never acknowledged takes room in the prefetch
             # window for ever.
-            with link.asking():
+            with link.sending():
                 last.ack(multiple=True)
         return handled
 
@@ -136,6 +143,8 @@ class Replies:
         task_id = meta["task_id"]
         reply.final = meta["status"] in READY_STATES
         if not self._owner.is_consumed(task_id):
+            if len(reply.body) <= _SMALL:
+                reply.meta = meta
             self._put_aside(task_id, reply, redelivered=bool(message.delivery_info.get("redelivered")))
             return 0
         if reply.final:
@@ -157,6 +166,9 @@ class Replies:
             # Of whatever task it was: nobody can be told.
             return
         reply.seen = self._owner.is_consumed(task_id)
+        if not reply.seen and self._unclaimed.ended(task_id):
+            # It says nothing, and takes the place of nothing.
+            return
         self._unclaimed.keep(task_id, reply)
         if reply.seen:
             self._owner.fail(task_id, error)

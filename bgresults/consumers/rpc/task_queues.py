@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ _SUSPECTS_PER_TURN: Final = 20
 # After a reconnect the broker may not have noticed yet that our former self is gone.
 _GHOST_HEARTBEATS: Final = 3
 _GHOST_RETRY: Final = 1.0
+# Bytes of a queue's name, as AMQP has it.
+_LONGEST_NAME: Final = 255
 
 
 class TaskQueues:
@@ -43,7 +46,7 @@ class TaskQueues:
         self._link: Link | None = None
         self._no_ack = False
         self._tags = itertools.count(1)
-        # Id → consumer tag, of what is consumed on this connection.
+        # Id → consumer tag, of what is consumed on this connection, or was asked to be.
         self._active: dict[str, str] = {}
         self._ids_by_tag: dict[str, str] = {}
         self._wanted: dict[str, None] = {}
@@ -51,7 +54,7 @@ class TaskQueues:
         self._suspects: dict[str, None] = {}
         self._unwanted: dict[str, None] = {}
         self._gone: list[str] = []
-        self._declarations: list[tuple[str, Declared]] = []
+        self._declarations: deque[tuple[str, Declared]] = deque()
         # Their queues are there, as far as we know: if one is not, replies may have gone with it.
         self._known: set[str] = set()
         # Consumed before the last reconnect: our former self may still hold them, until then.
@@ -60,22 +63,29 @@ class TaskQueues:
         self._later: dict[str, float] = {}
 
     def attach(self, link: Link, *, no_ack: bool, task_ids: Iterable[str]) -> None:
-        self._ghosts = set(self._active)
-        self._known |= self._ghosts
-        self._ghosts_until = time.monotonic() + _GHOST_HEARTBEATS * max(self._options.heartbeat, 1)
+        now = time.monotonic()
+        ghosts = set(self._active)
+        if now < self._ghosts_until:
+            # This connection may be lost before the ghosts of the last one are.
+            ghosts |= self._ghosts
+        self._wanted = dict.fromkeys(task_ids)
+        self._ghosts = ghosts.intersection(self._wanted)
+        self._ghosts_until = now + _GHOST_HEARTBEATS * max(self._options.heartbeat, 1)
         self._link, self._no_ack = link, no_ack
         self._active.clear()
         self._ids_by_tag.clear()
         self._suspects.clear()
         self._later.clear()
         self._gone.clear()
-        self._wanted = dict.fromkeys(task_ids)
         with link.asking():
             link.channel.basic_qos(0, self._options.prefetch, False)
-        self.flush(time.monotonic())
+        self.flush(now)
 
     def consume(self, task_ids: Iterable[str]) -> None:
         for task_id in task_ids:
+            if (why := _no_name(task_id)) is not None:
+                self._owner.refused(task_id, why)
+                continue
             # Its queue may have been deleted a moment ago: that is on its way before the declaration is.
             self._unwanted.pop(task_id, None)
             if task_id not in self._active:
@@ -90,7 +100,10 @@ class TaskQueues:
                 self._unwanted[task_id] = None
 
     def declare(self, task_id: str, then: Declared) -> None:
-        self._declarations.append((task_id, then))
+        if (why := _no_name(task_id)) is not None:
+            then(why)
+        else:
+            self._declarations.append((task_id, then))
 
     def flush(self, now: float) -> None:
         link = self._link
@@ -134,6 +147,7 @@ class TaskQueues:
                     self._begin(link, task_id)
                 # Answered after all of these: if the channel still is what it was, so are they.
                 link.channel.basic_qos(0, self._options.prefetch, False)
+            self._known.update(task_ids)
         except ChannelClosed as closed:
             self._start_over(task_ids)
             if len(task_ids) == 1:
@@ -166,16 +180,22 @@ class TaskQueues:
         again = set(self._active).difference(suspects)
         self._active.clear()
         self._ids_by_tag.clear()
-        self._known |= again
         self._wanted = {**dict.fromkeys(again.difference(self._unwanted)), **self._wanted}
 
     def _refused(self, task_id: str, closed: ChannelClosed, now: float) -> None:
+        if closed.code == 406 and task_id not in self._known:
+            # There is one already, made with other arguments. It will do.
+            self._known.add(task_id)
+            self._suspects[task_id] = None
+            return
+        if closed.code in (403, 405) and task_id in self._ghosts and now < self._ghosts_until:
+            self._later[task_id] = now + _GHOST_RETRY
+            return
+        # Not there, or not ours: in neither case will it be deleted.
+        self._known.discard(task_id)
         if closed.code == 404:
             self._gone.append(task_id)
-            self._known.discard(task_id)
             self._wanted[task_id] = None
-        elif closed.code in (403, 405) and task_id in self._ghosts and now < self._ghosts_until:
-            self._later[task_id] = now + _GHOST_RETRY
         else:
             self._owner.refused(
                 task_id, NotWatchableError(f"the reply queue of task {task_id!r} cannot be consumed: {closed}")
@@ -186,6 +206,7 @@ class TaskQueues:
         task_id = self._ids_by_tag.pop(tag, None)
         if task_id is not None and self._active.get(task_id) == tag:
             del self._active[task_id]
+            self._known.discard(task_id)
             self._gone.append(task_id)
             self._wanted[task_id] = None
 
@@ -208,8 +229,9 @@ class TaskQueues:
                 link.channel.queue_delete(queue=task_id, nowait=True)
 
     def _declare(self, link: Link) -> None:
-        declarations, self._declarations = self._declarations, []
-        for task_id, then in declarations:
+        while self._declarations:
+            # It stays there until it is done: on the next connection, if this one is lost.
+            task_id, then = self._declarations[0]
             why: NotWatchableError | None = None
             try:
                 with link.asking():
@@ -219,7 +241,17 @@ class TaskQueues:
                 # 406: there is one already, made with other arguments. It will do.
                 if closed.code != 406:
                     why = NotWatchableError(f"the reply queue of task {task_id!r} cannot be declared: {closed}")
+            self._declarations.popleft()
             then(why)
+
+
+def _no_name(task_id: str) -> NotWatchableError | None:
+    """Why there can be no queue of this name; py-amqp would not even ask."""
+    if len(task_id.encode()) <= _LONGEST_NAME:
+        return None
+    return NotWatchableError(
+        f"task id {task_id[:60]!r}… cannot be the name of a queue: it has more than {_LONGEST_NAME} bytes"
+    )
 
 
 def _some(ids: dict[str, None], most: int) -> list[str]:

@@ -7,6 +7,7 @@ handshake a time limit of its own.
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from kombu.transport import pyamqp
 
 from bgresults.broker_urls import BrokerAddress
 from bgresults.consumers.sockets import remaining
+from bgresults.polling import wait_readable, wait_writable
 
 __all__ = ["DeadlineTransport", "connected"]
 
@@ -27,7 +29,11 @@ _GREETING: bytes = amqp.transport.AMQP_PROTOCOL_HEADER
 
 
 class DeadlineTransport(amqp.transport.TCPTransport):  # type: ignore[misc]
-    """Reads and writes by :attr:`deadline`, on the clock of ``time.monotonic``. TLS, if any, is in the socket."""
+    """Reads and writes by :attr:`deadline`, on the clock of ``time.monotonic``. TLS, if any, is in the socket.
+
+    That one never blocks by itself: a time limit of the socket's own would be set anew for each message, and every
+    system call costs a wait for the interpreter's lock where many threads run.
+    """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._opened = sock
@@ -42,12 +48,33 @@ class DeadlineTransport(amqp.transport.TCPTransport):  # type: ignore[misc]
         # The opener has set what a socket of ours needs.
         self._setup_transport()
         self._quick_recv = self._receive
+        self._write = self._send
+        self.sock.setblocking(False)
         self._write(_GREETING)
 
     def _receive(self, count: int) -> bytes:
-        self.sock.settimeout(remaining(self.deadline))
-        received: bytes = self.sock.recv(count)
-        return received
+        while True:
+            try:
+                received: bytes = self.sock.recv(count)
+                return received
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(wait_readable)
+            except ssl.SSLWantWriteError:
+                self._wait(wait_writable)
+
+    def _send(self, data: bytes | memoryview) -> None:
+        unsent = memoryview(data)
+        while unsent:
+            try:
+                unsent = unsent[self.sock.send(unsent) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait(wait_writable)
+            except ssl.SSLWantReadError:
+                self._wait(wait_readable)
+
+    def _wait(self, until: Callable[[socket.socket, float], bool]) -> None:
+        if not until(self.sock, remaining(self.deadline)):
+            raise TimeoutError("no answer in time")
 
 
 class _Connection(_AMQPConnection):  # type: ignore[misc]

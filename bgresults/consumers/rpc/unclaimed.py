@@ -8,6 +8,7 @@ when it has to go.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ class Reply:
         body, content_type, content_encoding: of the message.
         final: whether the task had ended; what cannot be read ends it as well.
         seen: whether somebody watched when it came.
+        meta: what was decoded already, for the first one who asks; of small bodies only, which the bounds count.
     """
 
     body: Any
@@ -34,6 +36,7 @@ class Reply:
     content_encoding: str | None
     final: bool
     seen: bool = False
+    meta: dict[str, Any] | None = None
 
     @property
     def size(self) -> int:
@@ -57,7 +60,8 @@ class UnclaimedReplies:
         self._most_bytes = most_bytes
         self._most_seconds = most_seconds
         self._counters = counters
-        self._tasks: dict[str, _Kept] = {}
+        # Not a dict: asked for its first item, that one looks at all the places that were vacated at its front.
+        self._tasks: OrderedDict[str, _Kept] = OrderedDict()
         self._count = 0
         self._bytes = 0
 
@@ -111,12 +115,12 @@ class UnclaimedReplies:
     def _make_room(self, now: float) -> None:
         # Tasks are in the order of their last reply, so the first one is the oldest.
         while self._tasks:
-            task_id, kept = next(iter(self._tasks.items()))
-            too_old = kept.at + self._most_seconds <= now
+            oldest = self._tasks[next(iter(self._tasks))]
+            too_old = oldest.at + self._most_seconds <= now
             if not too_old and self._count <= self._most and self._bytes <= self._most_bytes:
                 return
-            del self._tasks[task_id]
-            self._give_up(kept.replies)
+            self._tasks.popitem(last=False)
+            self._give_up(oldest.replies)
 
     def _give_up(self, replies: list[Reply]) -> None:
         self._counters.evicted += sum(not reply.seen for reply in replies)

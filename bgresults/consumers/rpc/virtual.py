@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import kombu.transport
+
 from bgresults.broker_urls import AMQP_SCHEMES, BrokerAddress
 from bgresults.consumers.tls import tls_settings
 from bgresults.urls import REDIS_SCHEMES, scheme_of
 
-__all__ = ["check_transport", "close_inherited", "connection_settings"]
+__all__ = ["check_transport", "close_inherited", "close_poller", "connection_settings"]
 
+_get_transport_cls: Any = kombu.transport.get_transport_cls
 # They sleep between two looks, for a second unless told otherwise.
 _POLLED = ("memory", "filesystem")
 _POLLING_INTERVAL = 0.01
@@ -18,22 +21,27 @@ _REDIS = ("redis", "rediss", "sentinel")
 
 
 def check_transport(address: BrokerAddress) -> None:
-    """Raise unless kombu has a transport for this address.
+    """Raise unless kombu has a transport for this address, and what that needs is installed.
 
     Raises:
         ValueError: names what is allowed.
     """
-    from kombu.transport import TRANSPORT_ALIASES
-
     assert address.kombu_url is not None
     name = scheme_of(address.kombu_url).partition("+")[0]
-    if name not in TRANSPORT_ALIASES:
+    if name not in kombu.transport.TRANSPORT_ALIASES:
         allowed = ", ".join(f"{scheme}://" for scheme in (*REDIS_SCHEMES, *AMQP_SCHEMES))
-        others = sorted(alias for alias in TRANSPORT_ALIASES if alias.islower() and alias not in AMQP_SCHEMES)
+        others = sorted(
+            alias for alias in kombu.transport.TRANSPORT_ALIASES if alias.islower() and alias not in AMQP_SCHEMES
+        )
         raise ValueError(
             f"url {address.text!r}: there is no consumer for results at {name}://; allowed are {allowed}, and what "
             f"kombu has a transport for: {', '.join(others)}"
         )
+    try:
+        # Now, and not in the drain thread: a fork in the middle of an import leaves the child with a locked module.
+        _get_transport_cls(name)
+    except ImportError as error:
+        raise ValueError(f"url {address.text!r}: kombu cannot use {name}:// here: {error}") from error
 
 
 def connection_settings(address: BrokerAddress, seconds: float) -> dict[str, Any]:
@@ -66,6 +74,13 @@ def connection_settings(address: BrokerAddress, seconds: float) -> dict[str, Any
     return settings
 
 
+def close_poller(transport: Any) -> None:
+    """Close the epoll of a transport that has one; kombu leaves that to the garbage collector."""
+    poller = getattr(getattr(transport, "cycle", None), "poller", None)
+    if poller is not None and hasattr(poller, "close"):
+        poller.close()
+
+
 def close_inherited(transport: Any) -> None:
     """In a forked child: close the descriptors of a transport, and send nothing.
 
@@ -76,6 +91,7 @@ def close_inherited(transport: Any) -> None:
             sock, connection._sock = connection._sock, None
             if sock is not None:
                 sock.close()
+    close_poller(transport)
 
 
 def _redis_connections(channel: Any) -> Iterator[Any]:

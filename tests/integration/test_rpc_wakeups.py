@@ -1,0 +1,92 @@
+"""With one reply queue for all, a watch asks nothing of the broker: it does not wake the thread unless it has to."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import pytest
+
+from bgresults import AMQPOptions, ResultWatcher
+from bgresults.consumers.rpc import ResultConsumer
+from bgresults.wakeup import Wakeup
+from tests.support import wait_until
+from tests.support.broker import ReplyWriter
+from tests.support.results import new_id, new_ids
+
+pytestmark = pytest.mark.rabbitmq
+
+WAIT = 10.0
+
+
+def test_no_wake_up_for_a_watch(rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ResultWatcher(rabbitmq_url) as watcher, contextlib.closing(ReplyWriter(rabbitmq_url)) as writer:
+        queue = watcher.reply_to
+        assert queue is not None
+        wakes: list[Wakeup] = []
+        usual = Wakeup.wake
+
+        def noting(wakeup: Wakeup) -> None:
+            wakes.append(wakeup)
+            usual(wakeup)
+
+        monkeypatch.setattr(Wakeup, "wake", noting)
+        ids = new_ids(20)
+        futures = [watcher.watch(task_id) for task_id in ids]
+        futures += watcher.watch_many(new_ids(20))
+        assert wakes == []
+        # Those who are in a hurry do: nobody else would look at the clock in time.
+        short = watcher.watch(new_id(), lifetime=0.2)
+        assert wakes
+        assert short.exception(WAIT) is not None
+        for task_id in ids:
+            writer.write(queue, task_id, task_id)
+        assert [future.result(WAIT) for future in futures[:20]] == ids
+
+
+def test_a_reply_that_comes_in_the_middle_of_a_watch(rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The id is registered, and the thread has not heard of it; the reply comes, and is kept for somebody later."""
+    # Without heartbeats nothing else wakes the thread for a minute.
+    options = AMQPOptions(heartbeat=0)
+    with ResultWatcher(rabbitmq_url, amqp=options) as watcher, contextlib.closing(ReplyWriter(rabbitmq_url)) as writer:
+        queue = watcher.reply_to
+        assert queue is not None
+        usual = ResultConsumer.needs_waking
+
+        def late(consumer: ResultConsumer, task_ids: Iterable[str]) -> bool:
+            # What the thread does when a message comes, without the question who has been registered meanwhile.
+            asked, consumer.before_states = consumer.before_states, None
+            before = handled(watcher)
+            (task_id,) = task_ids
+            writer.write(queue, task_id, "in the middle")
+            wait_until(lambda: handled(watcher) > before, "the reply")
+            consumer.before_states = asked
+            return usual(consumer, task_ids)
+
+        monkeypatch.setattr(ResultConsumer, "needs_waking", late)
+        # A thread that is not at rest yet may hear of the id all the same, before the reply comes.
+        for task_id in new_ids(20):
+            assert watcher.watch(task_id).result(WAIT) == "in the middle"
+            if watcher.stats().buffered:
+                return
+        raise AssertionError("it never came to that")
+
+
+def handled(watcher: ResultWatcher) -> int:
+    stats = watcher.stats()
+    return stats.buffered + stats.resolved
+
+
+def test_a_reply_that_comes_after_a_silent_watch(rabbitmq_url: str) -> None:
+    with (
+        ResultWatcher(rabbitmq_url, amqp=AMQPOptions(heartbeat=0)) as watcher,
+        contextlib.closing(ReplyWriter(rabbitmq_url)) as writer,
+    ):
+        queue = watcher.reply_to
+        assert queue is not None
+        for task_id in new_ids(5):
+            future = watcher.watch(task_id)
+            writer.write(queue, task_id, task_id)
+            assert future.result(WAIT) == task_id
+        # Heard of in time: none of them had to be kept for later.
+        assert watcher.stats().buffered == 0
