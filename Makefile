@@ -35,8 +35,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## the library at work, without a server of yours
 	@$(PY) -m bgresults demo
 
-test: $(STAMP) ## all tests but the slow ones
-	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+test: $(STAMP) ## all tests but the slow ones, in two halves at a time
+	$(PY) -m tests.halves -m "not slow" $(PYTEST_ARGS)
 
 test-unit: $(STAMP) ## what needs no server
 	$(PY) -m pytest -m "not slow" tests/unit $(PYTEST_ARGS)

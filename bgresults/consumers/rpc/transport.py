@@ -62,8 +62,8 @@ class DeadlineTransport(amqp.transport.TCPTransport):  # type: ignore[misc]
             except ssl.SSLWantWriteError:
                 self._wait(wait_writable)
 
-    def _send(self, data: bytes | memoryview) -> None:
-        unsent = memoryview(data)
+    def _send(self, s: bytes | memoryview) -> None:
+        unsent = memoryview(s)
         while unsent:
             try:
                 unsent = unsent[self.sock.send(unsent) :]
