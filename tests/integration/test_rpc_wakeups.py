@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 
 import pytest
 
 from bgresults import AMQPOptions, ResultWatcher
-from bgresults.consumers.rpc import ResultConsumer
 from bgresults.wakeup import Wakeup
 from tests.support import wait_until
 from tests.support.broker import ReplyWriter
@@ -44,37 +42,21 @@ def test_no_wake_up_for_a_watch(rabbitmq_url: str, monkeypatch: pytest.MonkeyPat
         assert [future.result(WAIT) for future in futures[:20]] == ids
 
 
-def test_a_reply_that_comes_in_the_middle_of_a_watch(rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The id is registered, and the thread has not heard of it; the reply comes, and is kept for somebody later."""
+def test_a_reply_that_comes_before_the_watch(rabbitmq_url: str) -> None:
+    """Then there is something to do: it is here, and nothing else will come."""
     # Without heartbeats nothing else wakes the thread for a minute.
     options = AMQPOptions(heartbeat=0)
-    with ResultWatcher(rabbitmq_url, amqp=options) as watcher, contextlib.closing(ReplyWriter(rabbitmq_url)) as writer:
+    with (
+        ResultWatcher(rabbitmq_url, amqp=options) as watcher,
+        contextlib.closing(ReplyWriter(rabbitmq_url)) as writer,
+    ):
         queue = watcher.reply_to
         assert queue is not None
-        usual = ResultConsumer.needs_waking
-
-        def late(consumer: ResultConsumer, task_ids: Iterable[str]) -> bool:
-            # What the thread does when a message comes, without the question who has been registered meanwhile.
-            asked, consumer.before_states = consumer.before_states, None
-            before = handled(watcher)
-            (task_id,) = task_ids
-            writer.write(queue, task_id, "in the middle")
-            wait_until(lambda: handled(watcher) > before, "the reply")
-            consumer.before_states = asked
-            return usual(consumer, task_ids)
-
-        monkeypatch.setattr(ResultConsumer, "needs_waking", late)
-        # A thread that is not at rest yet may hear of the id all the same, before the reply comes.
-        for task_id in new_ids(20):
-            assert watcher.watch(task_id).result(WAIT) == "in the middle"
-            if watcher.stats().buffered:
-                return
-        raise AssertionError("it never came to that")
-
-
-def handled(watcher: ResultWatcher) -> int:
-    stats = watcher.stats()
-    return stats.buffered + stats.resolved
+        # Many: a thread that is not asleep yet finds out by itself.
+        for number, task_id in enumerate(new_ids(20), 1):
+            writer.write(queue, task_id, task_id)
+            wait_until(lambda number=number: watcher.stats().buffered == number, "the reply")  # type: ignore[misc]
+            assert watcher.watch(task_id).result(WAIT) == task_id
 
 
 def test_a_reply_that_comes_after_a_silent_watch(rabbitmq_url: str) -> None:

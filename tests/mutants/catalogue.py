@@ -285,10 +285,10 @@ MUTANTS = (
     ),
     Mutant(
         "rpc-wake-up-forgotten",
-        "A reply that comes between the registering of its future and the next turn is kept for somebody later.",
+        "A reply that was there before its watch() is handed out when something else comes, and not before.",
         "bgresults/consumers/rpc/consumer.py",
         "        return any(task_id in replies for task_id in task_ids)\n",
         "        return False\n",
-        "tests/integration/test_rpc_wakeups.py::test_a_reply_that_comes_in_the_middle_of_a_watch",
+        "tests/integration/test_rpc_wakeups.py::test_a_reply_that_comes_before_the_watch",
     ),
 )
