@@ -7,6 +7,11 @@ STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 # Of the workers in test-celery-versions: all, or such as 5.3,5.7.
 CELERY_VERSIONS ?= all
+# Of fuzz: cases for each serializer, and the seed that makes them; a new one if it is empty.
+CASES ?= 100000
+# Of the soak: how long, and what it printed, to have the same again.
+SECONDS ?= 600
+SEED ?=
 
 # The pyright of PyPI takes a node that is on PATH, and does not download one.
 export PYRIGHT_PYTHON_GLOBAL_NODE := 1
@@ -15,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-full test-celery-versions mutants bench lint clean
+.PHONY: help demo test test-unit test-full test-celery-versions celery-suite mutants fuzz soak bench lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 29
@@ -47,8 +52,17 @@ test-full: $(STAMP) ## all tests
 test-celery-versions: $(STAMP) ## workers, and a web process, with other versions of Celery
 	BGRESULTS_CELERY_VERSIONS=$(CELERY_VERSIONS) $(PY) -m pytest -m versions tests/versions $(PYTEST_ARGS)
 
+celery-suite: $(STAMP) ## Celery's own integration tests, with its own waiting and with the drop-in's
+	$(PY) -m tests.celery_suite
+
 mutants: $(STAMP) ## wrong edits of the library, each of which a test has to notice
 	$(PY) -m tests.mutants
+
+fuzz: $(STAMP) ## hostile results, at random, through the decoder, watchers and servers
+	$(PY) -m tests.fuzz --cases $(CASES) $(if $(SEED),--seed $(SEED))
+
+soak: $(STAMP) ## everything at random, for ten minutes; or SECONDS=…, as before with SEED=…
+	$(PY) -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP) ## the figures, ours beside Celery's
 	$(PY) -m benchmarks

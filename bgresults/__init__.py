@@ -19,6 +19,7 @@ from bgresults.errors import (
     WouldDeadlockError,
 )
 from bgresults.futures import ResultFuture
+from bgresults.health import WatcherHealth
 from bgresults.meta import TaskMeta
 from bgresults.options import AMQPOptions, RedisOptions, RetryPolicy
 from bgresults.stats import WatcherStats
@@ -44,6 +45,7 @@ __all__ = [
     "WatchExpiredError",
     "WatcherClosedError",
     "WatcherError",
+    "WatcherHealth",
     "WatcherStats",
     "WouldDeadlockError",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from bgresults.consumers import consumer_for, kind_of
+from bgresults.consumers import BaseResultConsumer, consumer_for, kind_of
+from bgresults.meta import MAX_BODY_SIZE
 from bgresults.options import LONGEST_LIFETIME, AMQPOptions, RedisOptions, RetryPolicy, check_choice, check_seconds
 from bgresults.session import SessionSettings
 from bgresults.urls import redacted
@@ -31,6 +32,7 @@ def configured(
     key_prefix: str = "",
     serializer: str = "json",
     accept: Iterable[str] | None = None,
+    max_body_size: int | None = MAX_BODY_SIZE,
     default_lifetime: float | None = 86400.0,
     max_pending: int = 100_000,
     on_disconnect: str = "wait",
@@ -60,16 +62,22 @@ def configured(
     ):
         if not isinstance(value, kind):
             raise TypeError(f"{argument} must be a {kind.__name__}, not {type(value).__name__}")
-    make_consumer = functools.partial(
-        consumer_for,
-        url,
-        key_prefix=key_prefix,
-        serializer=serializer,
-        accept=accept if accept is None or isinstance(accept, (str, bytes)) else list(accept),
-        connect_timeout=connect_timeout,
-        redis=redis,
-        amqp=amqp,
-    )
+    accepted = accept if accept is None or isinstance(accept, (str, bytes)) else list(accept)
+
+    def make_consumer(**callbacks: Any) -> BaseResultConsumer:
+        # A function, since the repr of a partial() would show the URL with its password.
+        return consumer_for(
+            url,
+            key_prefix=key_prefix,
+            serializer=serializer,
+            accept=accepted,
+            max_body_size=max_body_size,
+            connect_timeout=connect_timeout,
+            redis=redis,
+            amqp=amqp,
+            **callbacks,
+        )
+
     # Made and thrown away: it checks everything that only the backend's own consumer knows.
     backend = kind_of(url)
     binding = make_consumer().binding

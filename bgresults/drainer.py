@@ -42,14 +42,16 @@ class Drainer:
             wakeup=session.wakeup,
             counters=session.counters,
             auto_reconnect=False,
+            **({"reply_queue": session.reply_queue} if session.settings.binding == "process" else {}),
         )
         self._consumer.before_states = self._take_commands
-        self._outage_since: float | None = None
         self._connected_at: float | None = None
         # How often in a row a connection was lost right after it had been made.
         self._short_lived = 0
         self._was_connected = False
         self._probe_wanted = False
+        # Whether somebody registered futures while they were refused.
+        self._left_out = False
 
     def serve(self) -> None:
         """Connect and drain, again and again.
@@ -113,28 +115,33 @@ class Drainer:
         session.refusal = None
         session.reply_to = self._consumer.reply_to
         session.state = State.DRAINING
+        session.connected_at = time.monotonic()
+        outage_since, session.outage_since = session.outage_since, None
         session.ready.set()
-        if self._outage_since is not None:
+        if outage_since is not None:
             log_safely(
                 session.logger,
                 logging.INFO,
                 "%s: connected again after %.1f s; %d results were waiting there, %d futures are pending",
                 session.settings.address,
-                time.monotonic() - self._outage_since,
+                session.connected_at - outage_since,
                 recovered,
                 len(session.pending),
             )
-        self._outage_since = None
 
     def _outage(self, error: BaseException) -> None:
         """There is no connection. The first time, say so, and fail whoever wanted to hear of it."""
         session = self._session
+        if session.pid != os.getpid():
+            # A fork copies greenlets. This one finds its connection closed, in a child where it has no business.
+            raise SessionEnded
         session.ready.clear()
+        session.last_error = str(error)
         if session.state is not State.FAILED:
             session.state = State.BACKOFF
-        if self._outage_since is not None:
+        if session.outage_since is not None:
             return
-        self._outage_since = time.monotonic()
+        session.outage_since = time.monotonic()
         log_safely(session.logger, logging.WARNING, "%s; %d futures are pending", str(error), len(session.pending))
         if session.settings.on_disconnect == "fail":
             self._refuse(f"no connection to the result backend: {error}")
@@ -168,12 +175,15 @@ class Drainer:
             session.ready.set()
             self._probe_wanted = False
             not_before = time.monotonic() + policy.maximum
+            self._look_around()
+            # How long to sleep is asked after the commands were taken: a wish to look again may have been among them.
             while not self._probe_wanted or time.monotonic() < not_before:
-                self._idle_turn(max(0.0, not_before - time.monotonic()) if self._probe_wanted else None)
+                self._sleep(max(0.0, not_before - time.monotonic()) if self._probe_wanted else None)
+                self._look_around()
             try:
                 self._connect()
             except ConnectionLost as still:
-                words = str(still)
+                words = session.last_error = str(still)
             else:
                 return
 
@@ -188,11 +198,16 @@ class Drainer:
 
     def _turn(self) -> None:
         self._look_around()
-        self._consumer.drain_events(self._patience())
+        if self._consumer.drain_events(self._patience()):
+            self._session.heard_at = time.monotonic()
 
-    def _idle_turn(self, seconds: float | None) -> None:
-        """A turn without a connection; None: until something happens."""
+    def _idle_turn(self, seconds: float) -> None:
+        """A turn without a connection."""
         self._look_around()
+        self._sleep(seconds)
+
+    def _sleep(self, seconds: float | None) -> None:
+        """Without a connection; None: until something happens."""
         waits = [wait for wait in (seconds, self._patience()) if wait is not None]
         if self._wakeup.wait(min(waits, default=math.inf)):
             self._wakeup.clear()
@@ -222,11 +237,13 @@ class Drainer:
         commands, counters = session.commands, session.counters
         consume: list[str] = []
         release: list[str] = []
+        # For the futures that are new. Here and not in the calling thread, where each microsecond counts.
+        now = time.monotonic() if commands else 0.0
         for _ in range(min(len(commands), _COMMANDS_PER_TURN)):
             command, payload = commands.popleft()
             if command is Command.WATCH:
                 counters.watched += len(payload)
-                self._admit(payload, consume)
+                self._admit(payload, consume, now)
                 # Whoever takes them back learns from this that they were counted.
                 payload.clear()
             elif command is Command.UNDO:
@@ -242,14 +259,30 @@ class Drainer:
                 task_ids, then = payload
                 for task_id in task_ids:
                     self._consumer.declare_for(task_id, then)
-        if consume:
-            self._consumer.consume_from_many(consume)
+            elif command is Command.CATCH_UP:
+                self._consumer.catch_up(payload)
+        self._consume(consume)
         if release:
             self._release(release)
 
-    def _admit(self, refs: list[FutureRef], consume: list[str]) -> None:
+    def _consume(self, task_ids: list[str]) -> None:
+        """Ask for new ids, unless they are being taken back."""
+        session = self._session
+        if session.refusal is not None:
+            # Whoever registered these takes them back, and an attempt to connect that has them in hand might lose them
+            # before it has read anything. It would be taken for one that succeeded.
+            self._left_out = self._left_out or bool(task_ids)
+        elif self._left_out:
+            # Some may have been registered before the refusal ended, and looked at after that.
+            self._left_out = False
+            self._consumer.consume_from_many(session.pending.ids())
+        elif task_ids:
+            self._consumer.consume_from_many(task_ids)
+
+    def _admit(self, refs: list[FutureRef], consume: list[str], now: float) -> None:
         pending = self._session.pending
         for ref in refs:
+            ref.seen_at = now
             # It may be gone: cancelled, dropped, taken back, or resolved together with an earlier future of its id.
             if ref.task_id in pending:
                 pending.schedule(ref)

@@ -22,7 +22,7 @@ import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["ForkAware", "generation", "leaf_lock", "register"]
+__all__ = ["ForkAware", "generation", "leaf_lock", "register", "registered"]
 
 
 class ForkAware(Protocol):
@@ -56,6 +56,11 @@ _locked_before: list[_Process] = []
 def register(item: ForkAware) -> None:
     """Have ``item._after_fork_in_child()`` called in every forked child, for as long as ``item`` lives."""
     _live.add(item)
+
+
+def registered() -> list[ForkAware]:
+    """Return what was registered and is alive."""
+    return list(_live)
 
 
 def generation() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgresults.drain_thread import ensure_running
+from bgresults.drain_thread import check_interpreter, ensure_running
 from bgresults.errors import BackendUnavailableError, ForkedError, WatcherClosedError
 from bgresults.futures import ResultFuture, UpdateCallback
 from bgresults.registration import register, take_back
@@ -19,15 +19,25 @@ class FutureMaker(SessionHolder):
     _future_class: type[ResultFuture] = ResultFuture
 
     def __init__(self, settings: SessionSettings, max_pending: int) -> None:
+        check_interpreter()
         self._max_pending = max_pending
         super().__init__(settings)
 
     def _watch(self, keys: list[str], deadline: float | None, on_update: UpdateCallback | None) -> list[ResultFuture]:
+        return self._watch_as(self._future_class, keys, deadline, on_update)
+
+    def _watch_as(
+        self,
+        future_class: type[ResultFuture],
+        keys: list[str],
+        deadline: float | None,
+        on_update: UpdateCallback | None,
+    ) -> list[ResultFuture]:
+        """Watch ids; ``future_class`` is what is made of them."""
         if on_update is not None and not callable(on_update):
             raise TypeError(f"on_update must be callable or None, not {type(on_update).__name__}")
         while True:
             session = self._session_here()
-            future_class = self._future_class
             futures = [future_class(key, self, on_update) for key in keys]
             refusal = register(session, futures, deadline, self._max_pending, pinned=on_update is not None)
             if refusal is None:
@@ -52,7 +62,7 @@ class FutureMaker(SessionHolder):
             if session.ended is not None:
                 # The thread died. This call says so; the next one finds a session that works.
                 self._replace(session)
-            else:
+            elif session.thread is not None:
                 session.tell(Command.PROBE)
             return futures
 

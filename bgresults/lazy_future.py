@@ -13,6 +13,7 @@ another one gives it a fresh condition and, if it was pending, ends it with :cla
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -32,6 +33,14 @@ _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 
 # The standard library's own logger: who watches it for failing callbacks finds ours there as well.
 _logger = logging.getLogger("concurrent.futures")
+
+
+if sys.version_info >= (3, 11):
+    _TimedOut = TimeoutError
+else:
+
+    class _TimedOut(FutureTimeoutError, TimeoutError):
+        """What Python 3.11 made one: ``except TimeoutError`` catches it as well."""
 
 
 class _Condition(threading.Condition):
@@ -230,13 +239,14 @@ class LazyFuture(Future[Any]):
     def _wait(self, timeout: float | None) -> None:
         condition = self._condition
         with condition.lock:
-            if self._state in _ENDED:
-                return
-            if timeout is None or timeout > 0:
-                self._refuse_to_block()
-            condition.wait(timeout)
             if self._state not in _ENDED:
-                raise FutureTimeoutError
+                if timeout is None or timeout > 0:
+                    self._refuse_to_block()
+                condition.wait(timeout)
+            ended = self._state in _ENDED
+        # Out here: between an exception and the release of the lock, Python 3.10 may handle a signal.
+        if not ended:
+            raise _TimedOut
 
     def _refuse_to_block(self) -> None:
         """Raise if the caller's thread must not wait for the end of this future, which is pending."""

@@ -8,49 +8,36 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kombu import compression as _compression
-from kombu import serialization as _serialization
-
+from bgresults.decompression import TooLargeError, decompressed
 from bgresults.errors import ResultDecodeError
+from bgresults.serializers import DECODERS, JSON, KOMBU_JSON, content_type_of, loads
 
-__all__ = ["READY_STATES", "Decoder", "TaskMeta"]
+__all__ = ["MAX_BODY_SIZE", "READY_STATES", "Decoder", "TaskMeta"]
 
 #: The states after which no other follows, as far as a waiter is concerned.
 READY_STATES: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED"})
 
 # Celery 5.7 stores compressed payloads as this + content type + NUL + body. No serializer's output starts with NUL.
 _COMPRESSED: Final = b"\x00celery-compressed\x00"
-_JSON: Final = "application/json"
 
-# kombu's functions have no annotations; these names tell mypy so.
-_dumps: Callable[..., Any] = _serialization.dumps
-_loads: Callable[..., Any] = _serialization.loads
-_decompress: Callable[..., bytes] = _compression.decompress
-
-# The registry's own table, read at every message: who registers another JSON decoder later is obeyed at once. kombu may
-# rename it one day; then nothing is found here, and every message takes the slow path.
-_DECODERS: Final[Mapping[str, Any]] = getattr(_serialization.registry, "_decoders", {})
-
-
-def _kombu_json_decoder() -> object:
-    decoder = _DECODERS.get(_JSON)
-    # An object of its own is no decoder, and not what a look-up of a missing one gives.
-    return decoder if getattr(decoder, "__module__", None) == "kombu.utils.json" else object()
-
-
-_KOMBU_JSON: Final = _kombu_json_decoder()
-
+_scan: Final = json.JSONDecoder().raw_decode
 # A typed value is an object with the key `__type__`. JSON may spell each of its letters as an escape (`_` is \u005f,
 # `t` is \u0074 …), all of which start with \u005, \u006 or \u007. Escaped accents (\u00e9) are none of these.
-_TYPE_KEY: Final = b"__type__"
+_TYPE_KEY: Final = b'"__type__"'
 _BACKSLASH: Final = b"\\"
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[567]")
 
 _FROM_RAW: Final[Any] = object()
+
+#: Bytes of a body, unless somebody says otherwise: far more than anybody should send to a web page, and few enough to
+#: be read within seconds.
+MAX_BODY_SIZE: Final = 64 * 1024 * 1024
+# No body is larger, and one more still fits where the libraries count.
+_UNLIMITED: Final = 2**48
 
 
 class Decoder:
@@ -61,25 +48,35 @@ class Decoder:
     Args:
         serializer: name (or content type) of what Redis payloads are written in; they do not say so themselves.
         accept: names or content types that a message may declare; None means the serializer alone.
+        max_body_size: bytes that a body may have, once decompressed; None for any number of them.
 
     Raises:
-        TypeError: ``serializer`` is no str, or ``accept`` is a single str or holds something else than str.
-        ValueError: a serializer is unknown to kombu or not installed, or ``serializer`` is not among ``accept``.
+        TypeError: ``serializer`` is no str, ``accept`` is a single str or holds something else than str, or
+            ``max_body_size`` is no int.
+        ValueError: a serializer is unknown to kombu or not installed, ``serializer`` is not among ``accept``, or
+            ``max_body_size`` is below 1.
     """
 
-    __slots__ = ("_accept", "_content_type")
+    __slots__ = ("_accept", "_content_type", "_limit")
 
-    def __init__(self, serializer: str = "json", accept: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        serializer: str = "json",
+        accept: Iterable[str] | None = None,
+        *,
+        max_body_size: int | None = MAX_BODY_SIZE,
+    ) -> None:
         if not isinstance(serializer, str):
             raise TypeError(f"serializer is a name such as 'json', not {type(serializer).__name__}")
         if isinstance(accept, (str, bytes)):
             raise TypeError(f"accept is a list of names such as ['json'], not the single {accept!r}")
-        self._content_type = _content_type_of(serializer)
+        self._content_type = content_type_of(serializer)
         names = [serializer] if accept is None else list(accept)
-        self._accept = frozenset(_content_type_of(name) for name in names)
+        self._accept = frozenset(content_type_of(name) for name in names)
         if self._content_type not in self._accept:
             allowed = ", ".join(map(repr, names)) or "nothing"
             raise ValueError(f"serializer {serializer!r} is not in accept, which allows {allowed}")
+        self._limit = _limit(max_body_size)
 
     def __repr__(self) -> str:
         return f"<Decoder {self._content_type}, accepts {', '.join(sorted(self._accept))}>"
@@ -112,16 +109,18 @@ class Decoder:
             allowed = ", ".join(sorted(self._accept))
             raise ResultDecodeError(f"the content type {_quoted(content_type)} is not accepted (accepted: {allowed})")
         if type(payload) is not bytes or compression or payload.startswith(_COMPRESSED):
-            payload = _uncompressed(payload, compression)
-        if content_type == _JSON and _DECODERS.get(_JSON) is _KOMBU_JSON and not _may_be_typed(payload):
+            payload = _plain(payload, compression, self._limit)
+        if len(payload) > self._limit:
+            raise _too_large(self._limit)
+        if content_type == JSON and DECODERS.get(JSON) is KOMBU_JSON and not _may_be_typed(payload):
             # kombu's way costs a context manager per message and a Python call per object, to find no typed value.
             try:
-                return _checked(json.loads(payload.decode()))
+                return _checked(_plain_json(payload.decode()))
             except (ValueError, RecursionError, MemoryError) as exc:
                 problem = _reason(exc)
         else:
             try:
-                return _checked(_loads(payload, content_type, content_encoding, accept=self._accept))
+                return _checked(loads(payload, content_type, content_encoding, self._accept))
             except ResultDecodeError:
                 raise
             except BaseException as exc:  # noqa: BLE001 - an unpickler runs the sender's code: SystemExit is data here
@@ -212,31 +211,24 @@ class TaskMeta:
         )
 
 
-def _content_type_of(serializer: str) -> str:
-    """The content type of a serializer that works here, by name or content type. Raises TypeError, ValueError."""
-    if not isinstance(serializer, str):
-        raise TypeError(f"accept holds names such as 'json', not {type(serializer).__name__}")
-    registry = _serialization.registry
-    name = registry.type_to_name.get(serializer, serializer)
-    if name not in registry.name_to_type:
-        raise ValueError(f"unknown serializer {serializer!r}; allowed: {_installed()}")
+def _limit(max_body_size: int | None) -> int:
+    if max_body_size is None:
+        return _UNLIMITED
+    allowed = f"a number of bytes from 1 to {_UNLIMITED}, or None for no bound"
+    if isinstance(max_body_size, bool) or not isinstance(max_body_size, int):
+        raise TypeError(f"max_body_size must be {allowed}, not {type(max_body_size).__name__}")
+    if not 1 <= max_body_size <= _UNLIMITED:
+        raise ValueError(f"max_body_size must be {allowed}, not {max_body_size}")
+    return max_body_size
+
+
+def _plain_json(text: str) -> Any:
+    """``json.loads()``; it looks for white space around the value, which takes a third of the time of a small one."""
     try:
-        # Writing is the one public way to learn that the library behind a registered name is there.
-        content_type: str = _dumps({}, serializer=name)[0]
-        return content_type
-    except Exception as exc:
-        raise ValueError(f"serializer {serializer!r} is not installed ({exc}); allowed: {_installed()}") from exc
-
-
-def _installed() -> str:
-    working = []
-    for name in sorted(_serialization.registry.name_to_type):
-        try:
-            _dumps({}, serializer=name)
-        except Exception:  # noqa: BLE001 - only those that work are worth a mention
-            continue
-        working.append(name)
-    return ", ".join(working)
+        value, end = _scan(text)
+    except ValueError:
+        return json.loads(text)
+    return value if end == len(text) else json.loads(text)
 
 
 def _may_be_typed(payload: bytes) -> bool:
@@ -244,20 +236,26 @@ def _may_be_typed(payload: bytes) -> bool:
     return _TYPE_KEY in payload or (_BACKSLASH in payload and _ESCAPED_LETTER.search(payload) is not None)
 
 
-def _uncompressed(payload: object, compression: str | None) -> bytes:
+def _plain(payload: object, compression: str | None, limit: int) -> bytes:
     """The body as bytes: out of other buffers, and out of its compression. Raises ResultDecodeError."""
     try:
         # Some transports of kombu hand out text or views.
         body = payload.encode() if isinstance(payload, str) else bytes(memoryview(payload))  # type: ignore[arg-type]
         if compression:
-            body = bytes(_decompress(body, compression))
+            body = decompressed(body, compression, limit)
         if body.startswith(_COMPRESSED):
             method, _, body = body[len(_COMPRESSED) :].partition(b"\x00")
-            body = bytes(_decompress(body, method.decode()))
+            body = decompressed(body, method.decode(), limit)
         return body
+    except TooLargeError:
+        error = _too_large(limit)
     except Exception as exc:  # noqa: BLE001 - each compression library has errors of its own, with no common base
-        problem = _reason(exc)
-    raise ResultDecodeError(f"the result cannot be decompressed: {problem}")
+        error = ResultDecodeError(f"the result cannot be decompressed: {_reason(exc)}")
+    raise error
+
+
+def _too_large(limit: int) -> ResultDecodeError:
+    return ResultDecodeError(f"the result has more than {limit} bytes, which is the most that max_body_size allows")
 
 
 def _checked(decoded: Any) -> dict[str, Any]:
@@ -293,6 +291,8 @@ def _reason(exc: BaseException) -> str:
         # kombu wraps what its decoders raise.
         inner = exc.args[0] if exc.args and isinstance(exc.args[0], BaseException) else exc
         text = f"{type(inner).__name__}: {inner}"[:160]
-        return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:160]
+        # Somebody's terminal shows this: no escape sequences.
+        words = text.encode("ascii", "backslashreplace").decode().split()
+        return "".join(letter if letter.isprintable() else "?" for letter in " ".join(words))[:160]
     except BaseException:  # noqa: BLE001 - an exception out of a pickle is the sender's code
         return type(exc).__name__

@@ -6,10 +6,18 @@ Options are plain frozen values. They are checked when they are made, so that a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-__all__ = ["LONGEST_LIFETIME", "AMQPOptions", "RedisOptions", "RetryPolicy", "check_choice", "check_seconds"]
+__all__ = [
+    "LONGEST_LIFETIME",
+    "AMQPOptions",
+    "RedisOptions",
+    "RetryPolicy",
+    "check_choice",
+    "check_seconds",
+    "filled_up",
+]
 
 _CERT_REQUIREMENTS = ("required", "optional", "none")
 
@@ -90,7 +98,8 @@ class RedisOptions:
         username, password: credentials for ``AUTH``; never part of a ``repr``.
         credential_provider: a ``redis.CredentialProvider`` that is asked, on the drain thread, at every attempt to
             connect; excludes the two above. What it raises is an outage.
-        ssl_cert_reqs: ``"required"`` (default), ``"optional"`` or ``"none"``. All ``ssl_*`` are for ``rediss://`` only.
+        ssl_cert_reqs: ``"required"`` (default), ``"optional"`` or ``"none"``. All ``ssl_*`` are for ``rediss://``, or
+            ``ssl=True``, only.
         ssl_ca_certs: path of a file with the CA certificates to trust instead of the system's.
         ssl_certfile, ssl_keyfile, ssl_password: client certificate, its key and the password of that key.
         ssl_check_hostname: whether the certificate must be for the URL's host (default True).
@@ -98,6 +107,14 @@ class RedisOptions:
         health_check_interval: seconds of silence after which a PING asks whether the link is alive (default 15).
         read_timeout: seconds that the server may take for an answer before the link counts as dead (default 5).
         connection_class: a subclass of ``redis.Connection`` to use instead of the library's own.
+        master_name: what the sentinels call the master; needed for ``sentinel://``, and for that only, as are the next
+            three.
+        min_other_sentinels: how many others a sentinel has to know of to be believed (default 0).
+        ssl: whether the connections to the master are encrypted, which the scheme of the URL does not say (default
+            False). The certificate has to be for the host, or the IP address, that the sentinels give.
+        sentinel: how to speak to the sentinels themselves: another ``RedisOptions``, of which the credentials, ``ssl``
+            and all ``ssl_*`` count. Nothing of what is said of the servers holds for the sentinels, and no credentials
+            of the URL do; None means no credentials, and no TLS.
     """
 
     username: str | None = None
@@ -113,10 +130,15 @@ class RedisOptions:
     health_check_interval: float | None = None
     read_timeout: float | None = None
     connection_class: type | None = None
+    master_name: str | None = None
+    min_other_sentinels: int | None = None
+    ssl: bool | None = None
+    sentinel: RedisOptions | None = None
 
     def __post_init__(self) -> None:
         _check_common(self)
-        _check_type("RedisOptions.socket_keepalive", self.socket_keepalive, (bool, type(None)), "a bool or None")
+        for name in ("socket_keepalive", "ssl"):
+            _check_type(f"RedisOptions.{name}", getattr(self, name), (bool, type(None)), "a bool or None")
         for name in ("health_check_interval", "read_timeout"):
             check_seconds(f"RedisOptions.{name}", getattr(self, name), optional=True)
         _check_type("RedisOptions.connection_class", self.connection_class, (type, type(None)), "a class or None")
@@ -125,9 +147,39 @@ class RedisOptions:
                 raise ValueError("RedisOptions takes either credential_provider or username and password, not both")
             if not callable(getattr(self.credential_provider, "get_credentials", None)):
                 raise TypeError("RedisOptions.credential_provider must have a get_credentials() method")
+        self._check_sentinel()
+
+    def _check_sentinel(self) -> None:
+        _check_type("RedisOptions.master_name", self.master_name, (str, type(None)), "a str or None")
+        if self.master_name == "":
+            raise ValueError("RedisOptions.master_name must be the name of a master, such as 'mymaster', and not empty")
+        if self.min_other_sentinels is not None:
+            _check_count("RedisOptions.min_other_sentinels", self.min_other_sentinels, 0, 1000)
+        _check_type("RedisOptions.sentinel", self.sentinel, (RedisOptions, type(None)), "a RedisOptions or None")
+        if self.sentinel is not None:
+            for name in ("master_name", "min_other_sentinels", "sentinel", "connection_class"):
+                if getattr(self.sentinel, name) is not None:
+                    raise ValueError(
+                        f"RedisOptions.sentinel says how to speak to the sentinels; {name} has no place in it"
+                    )
 
     def __repr__(self) -> str:
         return _shown(self)
+
+
+def filled_up(options: RedisOptions, found: Mapping[str, object]) -> RedisOptions:
+    """``options``, and what was ``found`` for those that are None.
+
+    Raises:
+        TypeError, ValueError: together they make no sense.
+    """
+    rest = {name: value for name, value in found.items() if getattr(options, name) is None}
+    if options.credential_provider is not None:
+        rest.pop("username", None)
+        rest.pop("password", None)
+    elif options.username is not None or options.password is not None:
+        rest.pop("credential_provider", None)
+    return replace(options, **rest)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

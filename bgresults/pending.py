@@ -30,10 +30,12 @@ _SMALL_HEAP = 64
 class FutureRef(weakref.ref["ResultFuture"]):
     """A weak reference that still knows, once its future is gone, which id it waited for."""
 
-    __slots__ = ("deadline", "task_id")
+    __slots__ = ("deadline", "seen_at", "task_id")
 
     task_id: str
     deadline: float | None
+    #: When the drain thread heard of it, on the clock of ``time.monotonic``; not there before.
+    seen_at: float
 
 
 def reference(
@@ -89,6 +91,20 @@ class PendingResults:
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
+    def oldest_seen_at(self) -> float | None:
+        """When the drain thread heard of the id that has been registered for longest. Any thread.
+
+        None if there is none, or it has not heard of it yet.
+        """
+        while True:
+            try:
+                # A dict keeps the order in which its keys came.
+                oldest = next(iter(self._first.values()), None)
+            except RuntimeError:
+                # Another thread has just registered one.
+                continue
+            return getattr(oldest, "seen_at", None)
+
     def add(self, ref: FutureRef) -> None:
         """Register a future."""
         task_id = ref.task_id
@@ -97,13 +113,15 @@ class PendingResults:
         with leaf_lock():
             # Taken in the meantime? Then this one is the first again.
             while self._first.setdefault(task_id, ref) is not ref:
-                # The calling thread may handle a signal after any call, and its handler may cancel the first one, or
-                # raise. So there is no call from this question on.
-                if task_id in self._first:
-                    if task_id in self._others:
-                        self._others[task_id] += [ref]
-                    else:
-                        self._others[task_id] = [ref]
+                # The calling thread may handle a signal after any call and, in Python 3.10, at any jump; its handler
+                # may cancel the first one, or raise. After two questions that are answered with yes there is neither.
+                if task_id in self._others and task_id in self._first:
+                    self._others[task_id] += [ref]
+                    self._joined += 1
+                    self._changes += 1
+                    return
+                if task_id not in self._others and task_id in self._first:
+                    self._others[task_id] = [ref]
                     self._joined += 1
                     self._changes += 1
                     return
@@ -118,11 +136,7 @@ class PendingResults:
             for ref in self._refs(future.task_id):
                 if ref() is future:
                     self._pinned.discard(future)
-                    if not self._discard(ref):
-                        return False
-                    if release:
-                        self.released.append(ref.task_id)
-                    return True
+                    return self._discard(ref, self.released if release else None)
             return False
 
     def sweep(self) -> None:
@@ -133,8 +147,7 @@ class PendingResults:
                     # Another thread is sweeping too.
                     return
                 ref = self.dropped[0]
-                if self._discard(ref):
-                    self._swept.append(ref.task_id)
+                self._discard(ref, self._swept)
                 # A signal handler of this thread may have swept as well.
                 if self.dropped and self.dropped[0] is ref:
                     self.dropped.popleft()
@@ -164,7 +177,7 @@ class PendingResults:
             return [first, *others]
 
     def unpin(self, future: ResultFuture) -> None:
-        """Let go of a future that was taken, once it has ended."""
+        """Let go of a future that has left, once it has ended. Any thread."""
         self._pinned.discard(future)
 
     def futures(self, task_id: str) -> list[ResultFuture]:
@@ -177,11 +190,15 @@ class PendingResults:
         """Remember the deadline of a registered future."""
         if ref.deadline is not None:
             heapq.heappush(self._deadlines, (ref.deadline, next(self._sequence), ref.task_id))
-            if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):
-                self._compact()
 
     def next_deadline(self) -> float | None:
-        """The earliest deadline, on the clock of ``time.monotonic``; it may be that of a future that left."""
+        """The earliest deadline, on the clock of ``time.monotonic``; it may be that of a future that left.
+
+        Asked in every turn, which is why the heap is compacted here: not only a new deadline may find that most of the
+        old ones are of futures that left, but also nothing at all, after a burst.
+        """
+        if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):
+            self._compact()
         return self._deadlines[0][0] if self._deadlines else None
 
     def take_expired(self, now: float) -> list[FutureRef]:
@@ -202,30 +219,39 @@ class PendingResults:
         first = self._first.get(task_id)
         return [] if first is None else [first, *self._others.get(task_id, ())]
 
-    def _discard(self, ref: FutureRef) -> bool:
+    def _discard(self, ref: FutureRef, ids: deque[str] | None = None) -> bool:
+        """Take one out, and put its id into ``ids``: both, or neither. False if it has left already."""
         task_id = ref.task_id
+        told: deque[str] = deque() if ids is None else ids
         while True:
             changes = self._changes
             # Identity throughout: weak references are equal when their futures are.
             remaining = self._refs(task_id)
             kept = [other for other in remaining if other is not ref]
-            first, others = (kept[0], kept[1:]) if kept else (None, [])
+            others = kept[1:]
             if len(kept) == len(remaining):
                 return False
-            # A signal handler of this thread may have come after any of these calls. From here on there is none.
-            if changes == self._changes:
-                break
-        self._changes += 1
-        if first is None:
-            del self._first[task_id]
-            return True
-        self._first[task_id] = first
-        if others:
-            self._others[task_id] = others
-        else:
-            del self._others[task_id]
-        self._joined -= 1
-        return True
+            # A signal handler of this thread may have come after any of these calls and, in Python 3.10, at any jump.
+            # After questions that are answered with yes there is neither.
+            if not kept and changes == self._changes:
+                self._changes += 1
+                del self._first[task_id]
+                told += (task_id,)
+                return True
+            if others and changes == self._changes:
+                self._changes += 1
+                self._first[task_id] = kept[0]
+                self._others[task_id] = others
+                self._joined -= 1
+                told += (task_id,)
+                return True
+            if kept and not others and changes == self._changes:
+                self._changes += 1
+                self._first[task_id] = kept[0]
+                del self._others[task_id]
+                self._joined -= 1
+                told += (task_id,)
+                return True
 
     def _compact(self) -> None:
         """Build the heap anew from what is registered: at least half of it belongs to futures that left."""

@@ -13,7 +13,7 @@ from bgresults.errors import BackendUnavailableError, WatcherError, WouldDeadloc
 from bgresults.latch import Latch
 from bgresults.session import Command, Session, State
 
-__all__ = ["declare_queues", "reply_queue", "wait_until_ready"]
+__all__ = ["catch_up", "declare_queues", "reply_queue", "wait_until_ready"]
 
 
 # Seconds.
@@ -31,8 +31,8 @@ def wait_until_ready(session: Session, timeout: float | None, what: str = "wait_
     deadline = None if timeout is None else time.monotonic() + timeout
     if session.ended is None:
         ensure_running(session)
-    if session.state is State.FAILED:
-        session.tell(Command.PROBE)
+        if session.state is State.FAILED:
+            session.tell(Command.PROBE)
     while True:
         if session.ended is not None:
             raise session.ended()
@@ -76,25 +76,52 @@ def declare_queues(session: Session, task_ids: Sequence[str], timeout: float) ->
         raise _too_late(session, what, timeout)
     if session.on_drain_thread():
         raise WouldDeadlockError("declare_for() in a callback: only this very thread can declare")
-    done = Latch()
-    outcomes: list[WatcherError | None] = []
-
-    def declared(why: WatcherError | None) -> None:
-        outcomes.append(why)
-        if len(outcomes) == len(task_ids):
-            done.set()
-
-    session.tell(Command.DECLARE, (task_ids, declared))
-    while len(outcomes) < len(task_ids) and (remaining := deadline - time.monotonic()) > 0:
-        # Whoever closes the watcher does not know of this wait.
-        done.wait(min(remaining, _LOOK_EVERY))
-        if session.ended is not None:
-            raise session.ended()
-    if len(outcomes) < len(task_ids):
+    answers = _Answers(len(task_ids))
+    session.tell(Command.DECLARE, (task_ids, answers))
+    if not answers.wait(session, deadline):
         raise _too_late(session, what, timeout)
-    for why in outcomes:
+    for why in answers.given:
         if why is not None:
             raise why
+
+
+def catch_up(session: Session, timeout: float) -> bool:
+    """Have everything passed on that the backend holds ready by now; False if ``timeout`` seconds were not enough.
+
+    Raises:
+        As :func:`wait_until_ready`.
+    """
+    deadline = time.monotonic() + timeout
+    if not wait_until_ready(session, timeout, "catching up"):
+        return False
+    if session.on_drain_thread():
+        raise WouldDeadlockError("catching up in a callback: only this very thread can read")
+    answers = _Answers(1)
+    session.tell(Command.CATCH_UP, answers)
+    return answers.wait(session, deadline)
+
+
+class _Answers:
+    """What the drain thread calls, once for each question."""
+
+    def __init__(self, asked: int) -> None:
+        self.given: list[WatcherError | None] = []
+        self._asked = asked
+        self._done = Latch()
+
+    def __call__(self, why: WatcherError | None) -> None:
+        self.given.append(why)
+        if len(self.given) == self._asked:
+            self._done.set()
+
+    def wait(self, session: Session, deadline: float) -> bool:
+        """Wait for all of them, until ``deadline``; raises if the session ends meanwhile."""
+        while len(self.given) < self._asked and (remaining := deadline - time.monotonic()) > 0:
+            # Whoever closes the watcher does not know of this wait.
+            self._done.wait(min(remaining, _LOOK_EVERY))
+            if session.ended is not None:
+                raise session.ended()
+        return len(self.given) >= self._asked
 
 
 def _too_late(session: Session, what: str, timeout: float) -> BackendUnavailableError:

@@ -1,7 +1,8 @@
 """Registering futures in a session, and taking them back when the session turns out to refuse them.
 
-The order is what makes it safe without a lock: *insert first, look second*. A session that ends, fails or fills up at
-the same moment either finds the futures in its registry, or is found out by the look.
+The order is what makes it safe without a lock: *insert first, look second*. A session that ends or fails at the same
+moment either finds the futures in its registry, or is found out by the look. Only near ``max_pending`` do callers wait
+for each other.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 import os
 
 from bgresults.errors import TooManyPendingError
+from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.pending import FutureRef, reference
 from bgresults.session import Command, ErrorFactory, Session
 
 __all__ = ["register", "take_back"]
+
+# So many threads may ask for as much as this call at this very moment, and it would not matter.
+_CROWD = 100
 
 
 def register(
@@ -38,24 +43,53 @@ def register(
     refs = [reference(future, dropped, deadline) for future in futures]
     pending = session.pending
     try:
-        for ref in refs:
-            pending.add(ref)
         if pinned:
+            # First: the thread may end one as soon as it is registered, and lets go of it then.
             for future in futures:
                 pending.pin(future)
+        if len(pending) + _CROWD * len(refs) > max_pending:
+            _admit(session, refs, max_pending)
+        else:
+            for ref in refs:
+                pending.add(ref)
+            # Added first, asked second: somebody who is being admitted has counted these, or is seen here.
+            if session.admitting:
+                with leaf_lock():
+                    _check(session, len(pending), len(refs), max_pending)
         session.commands.append((Command.WATCH, refs))
-        refusal = session.current_refusal()
-        if refusal is None and len(pending) > max_pending:
-            session.purge()
-            if len(pending) > max_pending:
-                raise TooManyPendingError(
-                    f"{max_pending} futures may be pending at a time (max_pending); {len(futures)} more were asked for"
-                )
+        return session.current_refusal()
     except BaseException:  # KeyboardInterrupt too; raised again
         # A signal handler may raise between any two steps; whoever called gets no future then.
         take_back(session, futures, refs)
         raise
-    return refusal
+
+
+def _admit(session: Session, refs: list[FutureRef], max_pending: int) -> None:
+    """Add them where the limit is near: one caller after the other, or two would refuse each other the last slot.
+
+    Under the leaf lock, which is longer than usual where they are many, and survives a fork by whoever waits for it.
+    """
+    pending = session.pending
+    if len(pending) + len(refs) > max_pending:
+        session.purge()
+    with leaf_lock():
+        try:
+            session.admitting = True
+            _check(session, len(pending) + len(refs), len(refs), max_pending)
+            for ref in refs:
+                pending.add(ref)
+            # A signal handler of this thread may have watched meanwhile: it did not wait for this lock.
+            _check(session, len(pending), len(refs), max_pending)
+        finally:
+            session.admitting = False
+
+
+def _check(session: Session, pending: int, asked_for: int, max_pending: int) -> None:
+    # A session that refuses everything has a better reason, for which the caller looks next.
+    if pending > max_pending and session.current_refusal() is None:
+        raise TooManyPendingError(
+            f"{max_pending} futures may be pending at a time (max_pending); {asked_for} more were asked for"
+        )
 
 
 def take_back(session: Session, futures: list[ResultFuture], refs: list[FutureRef] | None = None) -> None:
@@ -68,5 +102,10 @@ def take_back(session: Session, futures: list[ResultFuture], refs: list[FutureRe
         # Forked in the middle of the call: this registry is the parent's.
         return
     undone = [future.task_id for future in futures if session.pending.forget(future)]
+    for future in futures:
+        # Also if it was not registered yet.
+        session.pending.unpin(future)
     if undone:
         session.tell(Command.UNDO, (refs or [], undone))
+    if session.over:
+        session.finish()

@@ -22,10 +22,12 @@ from typing import Any
 
 from bgresults.consumers.base import BaseResultConsumer
 from bgresults.errors import ForkedError, WatcherError
+from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.latch import Latch
 from bgresults.options import RetryPolicy
 from bgresults.pending import FutureRef, PendingResults
+from bgresults.reply_queues import new_reply_queue
 from bgresults.stats import Counters, WatcherStats
 from bgresults.wakeup import Wakeup
 
@@ -65,6 +67,8 @@ class Command(enum.Enum):
     PROBE = enum.auto()
     #: Tasks will be sent: their ids, and what to call for each when its reply queue is there.
     DECLARE = enum.auto()
+    #: Somebody asks for what is known by now, without waiting for more: what to call when that has been handled.
+    CATCH_UP = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,25 @@ class Session:
         self.commands: deque[tuple[Command, Any]] = deque()
         self.state = State.IDLE
         self.consumer: BaseResultConsumer | None = None
-        #: The reply queue, from the first connection on; it keeps its name.
+        #: The name of the one reply queue for all ids, where there is one: known before there is a connection.
+        self.reply_queue = new_reply_queue()
+        #: That name, from the first connection on: the queue is there.
         self.reply_to: str | None = None
         #: Why new watches fail at once; None while they are welcome.
         self.refusal: ErrorFactory | None = None
         #: Why this session is over. Set once, by the closing thread, by a forked child, or by the thread as it dies.
         self.ended: ErrorFactory | None = None
+        #: Whether nobody will take commands any more. Set by the drain thread, or by whoever closes without one.
+        self.over = False
+        # For those who ask how it is doing; all times are of `time.monotonic`.
+        self.began_at = time.monotonic()
+        self.connected_at: float | None = None
+        #: When the outage began that is not over yet.
+        self.outage_since: float | None = None
+        #: When states came last.
+        self.heard_at: float | None = None
+        #: Why there is, or last was, no connection. Shows no password.
+        self.last_error: str | None = None
         #: Set while there is something to learn from `state`: connected, failed or over.
         self.ready = Latch()
         # Set by the starting thread, under `starting`.
@@ -111,6 +128,8 @@ class Session:
         self.wakeup: Wakeup | None = None
         # Re-entrant: a signal handler may call watch() in the middle of the start.
         self.starting = threading.RLock()
+        # Whether somebody is registering near `max_pending`; written under the leaf lock.
+        self.admitting = False
         # The thread must not keep its watcher alive, and must end with it.
         self.owner = weakref.ref(owner, self._owner_is_gone)
 
@@ -157,6 +176,24 @@ class Session:
         """Whether there is nothing to start: a thread was started, or the session is over."""
         return self.thread is not None or self.ended is not None
 
+    def take_orphans(self) -> list[FutureRef]:
+        """No thread could be started: take out all futures, and what was to be done for them. Under ``starting``.
+
+        Futures are registered before their command is appended, so the commands that are here now are about futures
+        that are taken now; those of a caller who comes meanwhile stay for the next thread.
+        """
+        commands = len(self.commands)
+        orphans = [ref for task_id in self.pending.ids() for ref in self.pending.take(task_id)]
+        for _ in range(commands):
+            command, payload = self.commands.popleft()
+            # Counted as by the thread, since somebody may be about to take one of them back.
+            if command is Command.WATCH:
+                self.counters.watched += len(payload)
+                payload.clear()
+            elif command is Command.UNDO and not payload[0]:
+                self.counters.watched -= len(payload[1])
+        return orphans
+
     def purge(self) -> None:
         """Make room: take out the dropped futures now instead of in the next turn."""
         self.pending.sweep()
@@ -173,6 +210,25 @@ class Session:
             self.wake()
             raise
 
+    def finish(self) -> None:
+        """Nobody takes commands from here on: count what was not taken, and what callers may append all the same.
+
+        By the drain thread as it goes, and by any thread that has appended something and then finds it gone.
+        """
+        self.over = True
+        counters = self.counters
+        with leaf_lock():
+            while self.commands:
+                command, payload = self.commands.popleft()
+                if command is Command.WATCH:
+                    counters.watched += len(payload)
+                    payload.clear()
+                elif command is Command.UNDO and not payload[0]:
+                    counters.watched -= len(payload[1])
+            counters.cancelled += len(self.pending.released)
+            self.pending.released.clear()
+            counters.dropped += len(self.pending.purge())
+
     def current_refusal(self) -> ErrorFactory | None:
         """Why a future that has just been registered must not stay so."""
         return self.ended or self.refusal
@@ -184,12 +240,14 @@ class Session:
     def stats(self) -> WatcherStats:
         """A snapshot."""
         consumer, thread = self.consumer, self.thread
+        alive = thread is not None and thread.is_alive()
         return self.counters.snapshot(
             pending=len(self.pending),
-            subscribed=0 if consumer is None else consumer.subscribed,
+            # Without its thread a consumer asks for nothing, whatever it remembers.
+            subscribed=consumer.subscribed if consumer is not None and alive else 0,
             connected=self.state in (State.SYNCING, State.DRAINING),
             state=self.state.value,
-            thread_alive=thread is not None and thread.is_alive(),
+            thread_alive=alive,
         )
 
     def _owner_is_gone(self, _owner: weakref.ref[Any]) -> None:

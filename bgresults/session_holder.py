@@ -53,6 +53,8 @@ class SessionHolder:
         return self._session.pending.forget(future, release=True)
 
     def _released(self, future: ResultFuture) -> None:
+        # Somebody may have pinned it between its leaving and its end.
+        self._session.pending.unpin(future)
         self._session.wake()
 
     def _pin(self, future: ResultFuture) -> None:

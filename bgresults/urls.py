@@ -1,25 +1,32 @@
-"""URL of a result backend → its parts, and a text of it that may be logged."""
+"""URL of a result backend → its parts, and a text of it that may be logged. Sentinels: see ``sentinel_urls``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from bgresults.options import RedisOptions, check_seconds
+from bgresults.options import RedisOptions, check_seconds, filled_up
 
 __all__ = [
+    "OPTIONS",
     "REDIS_SCHEMES",
+    "SENTINEL_SCHEME",
+    "QuerySettings",
     "RedisAddress",
+    "Setting",
     "certificate_requirement",
     "flag",
     "parse_redis_url",
     "redacted",
     "scheme_of",
+    "sentinel_pieces",
     "split_url",
 ]
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "socket", "redis+socket")
+SENTINEL_SCHEME = "sentinel"
+REDIS_SCHEMES = ("redis", "rediss", "unix", "socket", "redis+socket", SENTINEL_SCHEME)
 _SOCKET_SCHEMES = ("unix", "socket", "redis+socket")
 
 # Names that redis-py or Celery accept in a URL, and that mean nothing to two connections of our own. They are let
@@ -40,6 +47,7 @@ _WITHOUT_EFFECT = frozenset(
 )
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", "f", "n"})
+_BETWEEN_SENTINELS = re.compile(f";(?={SENTINEL_SCHEME}://)", re.IGNORECASE)
 _CERT_REQUIREMENTS = {"cert_required": "required", "cert_optional": "optional", "cert_none": "none"}
 
 
@@ -55,6 +63,8 @@ class RedisAddress:
         connect_timeout: seconds from the URL's query, or None.
         options: user and password of the URL included.
         text: the URL without its password, for logs and error messages.
+        sentinels: host and port of each sentinel, which know where the server is; ``host``, ``port`` and ``path`` mean
+            nothing then. Empty if the server is not to be looked for.
     """
 
     text: str
@@ -65,6 +75,7 @@ class RedisAddress:
     tls: bool = False
     connect_timeout: float | None = None
     options: RedisOptions = field(default=RedisOptions(), repr=False)
+    sentinels: tuple[tuple[str, int], ...] = ()
 
 
 def scheme_of(url: str) -> str:
@@ -85,6 +96,15 @@ def scheme_of(url: str) -> str:
 
 def redacted(url: str) -> str:
     """Return ``url`` with its password, and passwords in its query, as ``***``."""
+    return ";".join(map(_redacted, sentinel_pieces(url)))
+
+
+def sentinel_pieces(url: str) -> list[str]:
+    """The URLs in ``url``: Celery's form of several sentinels is one URL for each, with semicolons in between."""
+    return _BETWEEN_SENTINELS.split(url)
+
+
+def _redacted(url: str) -> str:
     parts = urlsplit(url)
     userinfo, at, address = parts.netloc.rpartition("@")
     if at and ":" in userinfo:
@@ -105,7 +125,7 @@ def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
     parts, host, port = split_url(url)
     scheme = parts.scheme.lower()
     text = redacted(url)
-    settings = _Query(parts, text)
+    settings = QuerySettings(parts, text, OPTIONS)
     path: str | None = None
     if scheme in _SOCKET_SCHEMES:
         path = unquote(parts.path)
@@ -121,7 +141,7 @@ def parse_redis_url(url: str, options: RedisOptions) -> RedisAddress:
     found = settings.redis_options(parts)
     settings.finish()
     try:
-        merged = _merge(found, options)
+        merged = filled_up(options, found)
     except (TypeError, ValueError) as error:
         raise ValueError(f"url {text!r}: {error}") from error
     return RedisAddress(
@@ -162,15 +182,6 @@ def split_url(url: str) -> tuple[SplitResult, str | None, int | None]:
     return parts, host, port
 
 
-def _merge(found: dict[str, object], options: RedisOptions) -> RedisOptions:
-    """Fill the options that are None from the URL."""
-    if options.credential_provider is not None:
-        found.pop("username", None)
-        found.pop("password", None)
-    given = {item.name for item in fields(options) if getattr(options, item.name) is not None}
-    return replace(options, **{name: value for name, value in found.items() if name not in given})  # type: ignore[arg-type]
-
-
 def _number(text: str) -> float:
     return float(text)
 
@@ -192,8 +203,10 @@ def certificate_requirement(text: str) -> str:
     return _CERT_REQUIREMENTS.get(text.lower(), text.lower())
 
 
+Setting = tuple[str, Callable[[str], object]]
+
 # Option in the query → (field of RedisOptions, how its text is read); redis-py's and Celery's names where there are.
-_OPTIONS: dict[str, tuple[str, Callable[[str], object]]] = {
+OPTIONS: dict[str, Setting] = {
     "username": ("username", _word),
     "password": ("password", _word),
     "ssl_cert_reqs": ("ssl_cert_reqs", certificate_requirement),
@@ -209,11 +222,18 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
-class _Query:
-    """The settings in the query of one URL. Each must be known, or what the user meant would be lost in silence."""
+class QuerySettings:
+    """The settings in the query of one URL. Each must be known, or what the user meant would be lost in silence.
 
-    def __init__(self, parts: SplitResult, text: str) -> None:
+    Args:
+        parts: of the URL.
+        text: the URL without its password.
+        options: those that may be there, such as :data:`OPTIONS`.
+    """
+
+    def __init__(self, parts: SplitResult, text: str, options: Mapping[str, Setting]) -> None:
         self._text = text
+        self._options = options
         self._values = dict(parse_qsl(parts.query, keep_blank_values=True))
 
     def connect_timeout(self) -> float | None:
@@ -243,7 +263,7 @@ class _Query:
             found["username"] = unquote(parts.username)
         if parts.password:
             found["password"] = unquote(parts.password)
-        for name, (option, convert) in _OPTIONS.items():
+        for name, (option, convert) in self._options.items():
             if name not in self._values:
                 continue
             value = self._values.pop(name)
@@ -257,5 +277,6 @@ class _Query:
     def finish(self) -> None:
         unknown = sorted(set(self._values) - _WITHOUT_EFFECT)
         if unknown:
-            known = ", ".join(sorted({*_OPTIONS, "connect_timeout", "db", "socket_connect_timeout", "virtual_host"}))
+            others = ("connect_timeout", "db", "socket_connect_timeout", "virtual_host")
+            known = ", ".join(sorted({*self._options, *others}))
             raise ValueError(f"url {self._text!r} has unknown settings: {', '.join(unknown)}; known ones are {known}")

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bgresults.configuration import Configuration, configured
 from bgresults.dispatcher import Dispatcher
-from bgresults.future_maker import FutureMaker
 from bgresults.futures import ResultFuture, UpdateCallback
+from bgresults.meta import MAX_BODY_SIZE
 from bgresults.options import LONGEST_LIFETIME, AMQPOptions, RedisOptions, RetryPolicy, check_seconds
-from bgresults.readiness import declare_queues, reply_queue, wait_until_ready
+from bgresults.readiness import declare_queues, reply_queue
 from bgresults.session import State
 from bgresults.session_holder import closed_error
-from bgresults.stats import WatcherStats
 from bgresults.task_ids import task_id_of, task_ids_of
 from bgresults.updates import StateStream
+from bgresults.watcher_state import WatcherState
 
 if TYPE_CHECKING:
+    from bgresults.async_updates import AsyncStateStream
     from bgresults.integrations.celery import CeleryResultWatcher
 
 __all__ = ["ResultWatcher"]
@@ -35,7 +36,7 @@ class _Default:
 _DEFAULT: Final = _Default()
 
 
-class ResultWatcher(FutureMaker):
+class ResultWatcher(WatcherState):
     """Watches tasks: turns their ids into futures.
 
     Making one is free: no connection, no thread. The first ``watch()`` starts one daemon thread, which owns the
@@ -43,12 +44,16 @@ class ResultWatcher(FutureMaker):
     watcher starts anew.
 
     Args:
-        url: where the workers store the results: ``redis://``, ``rediss://`` or ``unix://`` (Celery's ``socket://``).
+        url: where the workers store the results: ``redis://``, ``rediss://`` or ``unix://`` (Celery's ``socket://``),
+            or ``sentinel://a:26379;b:26379/0?master_name=mymaster`` for the master that these sentinels name.
             Or, for workers with ``result_backend="rpc://"``, their broker: ``amqp://``, ``amqps://``, another
             transport of kombu such as ``memory://``, or ``rpc+redis://`` for one whose scheme means a result backend.
         key_prefix: the ``global_keyprefix`` of the workers, if they have one.
         serializer: the ``result_serializer`` of the workers.
         accept: serializers that may be decoded; None means ``[serializer]``. Pickle executes what a message says.
+        max_body_size: bytes that one result may have, once it is decompressed; a larger one ends its future with
+            ``ResultDecodeError``. None for no bound. It exists since reading a result takes the drain thread some time,
+            and since a few bytes may be the compressed form of very many.
         default_lifetime: seconds after which a future that is still pending ends with ``WatchExpiredError``; None for
             never. The default is the time Celery keeps results. It exists so that a callback on a task that never ends
             does not leak.
@@ -64,6 +69,7 @@ class ResultWatcher(FutureMaker):
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text names it and what is allowed.
+        RuntimeError: this is a sub-interpreter that allows no daemon threads.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class ResultWatcher(FutureMaker):
         key_prefix: str = "",
         serializer: str = "json",
         accept: Iterable[str] | None = None,
+        max_body_size: int | None = MAX_BODY_SIZE,
         default_lifetime: float | None = 86400.0,
         max_pending: int = 100_000,
         on_disconnect: Literal["wait", "fail"] = "wait",
@@ -88,6 +95,7 @@ class ResultWatcher(FutureMaker):
                 key_prefix=key_prefix,
                 serializer=serializer,
                 accept=accept,
+                max_body_size=max_body_size,
                 default_lifetime=default_lifetime,
                 max_pending=max_pending,
                 on_disconnect=on_disconnect,
@@ -169,37 +177,21 @@ class ResultWatcher(FutureMaker):
         check_seconds("timeout", timeout, optional=True)
         return StateStream(lambda on_update: self.watch(task_id, on_update=on_update), timeout, self._abandoned)
 
-    # -- state -------------------------------------------------------------------------------------------------------
+    def aupdates(self, task_id: Any, *, timeout: float | None = None) -> AsyncStateStream:
+        """:meth:`updates` for a coroutine: ``async for state in watcher.aupdates(task_id)``. No thread waits.
 
-    def wait_ready(self, timeout: float | None = None) -> bool:
-        """Start the thread if need be and wait until it is connected; False if ``timeout`` seconds were not enough.
+        Arguments and errors are those of :meth:`updates`. See :class:`~bgresults.async_updates.AsyncStateStream`.
 
         Raises:
-            BackendUnavailableError: the backend refuses for good, or was given up on.
-            WatcherClosedError: the watcher is closed.
-            WouldDeadlockError: called on the drain thread while not connected.
+            RuntimeError: no event loop runs in this thread.
         """
-        return wait_until_ready(self._session_here(), timeout)
+        # Whoever has an event loop has imported asyncio; nobody else needs to.
+        from bgresults.async_updates import AsyncStateStream
 
-    def stats(self) -> WatcherStats:
-        """Return a snapshot of the counters of this process."""
-        return self._session_here().stats()
+        check_seconds("timeout", timeout, optional=True)
+        return AsyncStateStream(lambda on_update: self.watch(task_id, on_update=on_update), timeout, self._abandoned)
 
-    @property
-    def pending(self) -> int:
-        """How many futures wait now. A future leaves before it is finished; a dropped one a moment after."""
-        return len(self._session_here().pending)
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection now."""
-        return self.stats().connected
-
-    @property
-    def closed(self) -> bool:
-        """Whether :meth:`close` was called."""
-        ended = self._session_here().ended
-        return ended is closed_error
+    # -- replies -------------------------------------------------------------------------------------------------------
 
     @property
     def reply_to(self) -> str | None:
@@ -242,11 +234,17 @@ class ResultWatcher(FutureMaker):
         """
         session = self._session_here()
         session.end(closed_error)
+        while session.ended is not closed_error:
+            # Its thread had died, and the next watch() would start another one. Or this call was forked.
+            self._replace(session, closed=True)
+            session = self._session_here()
+            session.end(closed_error)
         with session.starting:
             thread = session.thread
         if thread is None:
             # Nobody will take what is pending: this is its owner now.
             Dispatcher(session).fail_all(closed_error)
+            session.finish()
             session.state = State.CLOSED
             session.ready.set()
         elif not session.on_drain_thread():
@@ -260,14 +258,10 @@ class ResultWatcher(FutureMaker):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        session = self._session_here()
-        return (
-            f"<{type(self).__name__} {self._settings.address} name={self._settings.name!r} "
-            f"state={session.state.value} pending={len(session.pending)}>"
-        )
-
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _configure(self) -> None:
+        """Read what settings have not been read yet."""
 
     def _seconds(self, lifetime: float | _Default | None) -> float | None:
         """How long a watch with this ``lifetime`` lasts; None for ever."""

@@ -11,9 +11,6 @@ from bgresults.urls import REDIS_SCHEMES, scheme_of
 
 __all__ = ["BaseResultConsumer", "ConnectionLost", "consumer_for", "kind_of"]
 
-# A result backend of Celery, and not one of a broker: a Sentinel knows where the Redis is.
-_NOT_YET = ("sentinel",)
-
 
 def consumer_for(
     url: str,
@@ -56,11 +53,11 @@ def kind_of(url: str) -> str:
     scheme = scheme_of(url)
     if scheme in REDIS_SCHEMES:
         return "redis"
-    if scheme in _NOT_YET or scheme == "rpc":
+    if scheme == "rpc":
         allowed = ", ".join(f"{name}://" for name in (*REDIS_SCHEMES, *AMQP_SCHEMES))
-        hint = "; of an application with result_backend='rpc://', use from_celery()" if scheme == "rpc" else ""
         raise ValueError(
-            f"there is no consumer for results at {scheme}://; allowed are {allowed}, other transports of kombu such "
-            f"as memory://, and rpc+<the URL of a broker>{hint}"
+            f"there is no consumer for results at rpc://; allowed are {allowed}, other transports of kombu such "
+            "as memory://, and rpc+<the URL of a broker>; of an application with result_backend='rpc://', use "
+            "from_celery()"
         )
     return "rpc"

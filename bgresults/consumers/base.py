@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from bgresults.errors import WatcherError
-from bgresults.meta import Decoder
+from bgresults.meta import MAX_BODY_SIZE, Decoder
 from bgresults.options import RetryPolicy, check_seconds
 from bgresults.retry import retrying
 from bgresults.stats import Counters
@@ -63,6 +63,7 @@ class BaseResultConsumer(abc.ABC):
         url: where the results are.
         serializer: name of the serializer the results were written with, where they do not say so themselves.
         accept: names of the serializers that may be decoded; None means ``[serializer]``.
+        max_body_size: bytes that a body may have, once decompressed; None for any number of them.
         on_state: ``on_state(task_id, mapping)`` is called for every state, with its decoded mapping.
         on_error: ``on_error(task_id, error)`` is called for an id that is not consumed any more, since its state cannot
             be read, or will not come here.
@@ -84,6 +85,7 @@ class BaseResultConsumer(abc.ABC):
         *,
         serializer: str = "json",
         accept: Iterable[str] | None = None,
+        max_body_size: int | None = MAX_BODY_SIZE,
         on_state: StateCallback | None = None,
         on_error: ErrorCallback | None = None,
         connect_timeout: float = 2.0,
@@ -96,7 +98,8 @@ class BaseResultConsumer(abc.ABC):
         self.connect_timeout = connect_timeout
         self.auto_reconnect = auto_reconnect
         self.counters = Counters() if counters is None else counters
-        self._decoder = Decoder(serializer, accept)
+        self.serializer = serializer
+        self._decoder = Decoder(serializer, accept, max_body_size=max_body_size)
         self._on_state = on_state
         self._on_error = on_error
         self._retry = RetryPolicy() if retry is None else retry
@@ -181,6 +184,13 @@ class BaseResultConsumer(abc.ABC):
 
         With a reason instead of None if that cannot be had. Where nothing is needed, that is now; otherwise inside of
         :meth:`drain_events`.
+        """
+        then(None)
+
+    def catch_up(self, then: DeclaredCallback) -> None:
+        """Call ``then(None)`` when everything has been passed on that the backend holds ready by now.
+
+        Where that is not to be known, it is now; otherwise inside of :meth:`drain_events`.
         """
         then(None)
 

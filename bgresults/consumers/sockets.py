@@ -12,6 +12,8 @@ from __future__ import annotations
 # getaddrinfo() imports this one when it is first called, in the drain thread; and a fork in the middle of an import
 # leaves the child with a locked module for ever.
 import encodings.idna  # noqa: F401 - for its effect
+import errno
+import os
 import socket
 import ssl
 import time
@@ -68,10 +70,11 @@ class SocketOpener:
     Args:
         keepalive: whether TCP looks after a silent link.
         tls: how to encrypt TCP connections; None for not at all.
+        sockets: where its owner remembers sockets already; None for a new place.
     """
 
-    def __init__(self, *, keepalive: bool, tls: TLSOptions | None) -> None:
-        self.sockets = InheritedSockets()
+    def __init__(self, *, keepalive: bool, tls: TLSOptions | None, sockets: InheritedSockets | None = None) -> None:
+        self.sockets = InheritedSockets() if sockets is None else sockets
         self._keepalive = keepalive
         self._tls = tls
 
@@ -82,7 +85,12 @@ class SocketOpener:
     def open(self, host: str, port: int, deadline: float) -> socket.socket:
         """Connect to a host, to the first of its addresses that answers, by ``deadline``. Raises OSError."""
         failure: OSError | None = None
-        for family, _, _, _, target in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+        pid = os.getpid()
+        addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        if pid != os.getpid():
+            # A fork copies greenlets, and this one waited for the answer: what it connected would be nobody's.
+            raise ConnectionAbortedError("this process was forked during the attempt to connect")
+        for family, _, _, _, target in addresses:
             try:
                 sock = self._connected(family, target, deadline)
             except OSError as error:
@@ -124,14 +132,39 @@ class SocketOpener:
         current: socket.socket = sock
         try:
             # Made anew for each connection: certificates are renewed while a process runs.
-            current = wrapped = self.sockets.wrap(sock, tls_context(tls), host)
+            context = tls_context(tls)
+            # Asked now, when a file of certificates was read, and again when one of a folder was looked for.
+            if (shortage := _shortage()) is not None:
+                raise shortage
+            current = wrapped = self.sockets.wrap(sock, context, host)
             wrapped.settimeout(remaining(deadline))
             wrapped.do_handshake()
             wrapped.settimeout(remaining(deadline))
+        except ssl.SSLCertVerificationError:
+            shortage = _shortage()
+            self.discard(current)
+            if shortage is None:
+                raise
         except BaseException:  # whatever it was: no descriptor may stay behind; raised again
             self.discard(current)
             raise
-        return current
+        else:
+            return current
+        # Outside of the clause: a certificate that nobody could look at must not appear as the reason.
+        raise shortage
+
+
+def _shortage() -> OSError | None:
+    """Say so if there is no descriptor to be had now.
+
+    OpenSSL passes over files of the system's certificates that it cannot open, and then every server is a stranger.
+    """
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return OSError(error.errno, error.strerror)
+    return None
 
 
 def remaining(deadline: float) -> float:

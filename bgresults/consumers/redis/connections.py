@@ -7,6 +7,7 @@ redis-py speaks the protocol: AUTH, SELECT, packing and parsing. The socket belo
 from __future__ import annotations
 
 import inspect
+import math
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,8 @@ from redis.connection import AbstractConnection
 from redis.retry import Retry
 
 from bgresults.consumers.base import ConnectionLost
-from bgresults.consumers.sockets import SocketOpener
+from bgresults.consumers.redis.deadlines import DeadlineSocket
+from bgresults.consumers.sockets import InheritedSockets, SocketOpener
 from bgresults.consumers.tls import check_files, tls_settings
 from bgresults.urls import RedisAddress
 
@@ -28,14 +30,15 @@ DEFAULT_HEALTH_CHECK_INTERVAL = 15.0
 
 
 class _Connection(redis.Connection):
-    """redis-py's connection over a socket that we open."""
+    """redis-py's connection over a socket that we open, and that is read by ``deadline`` until it is logged in."""
 
-    def __init__(self, *, opener: Callable[[], socket.socket], **kwargs: Any) -> None:
+    def __init__(self, *, opener: Callable[[], socket.socket], deadline: float, **kwargs: Any) -> None:
         self._opener = opener
+        self._deadline = deadline
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
 
-    def _connect(self) -> socket.socket:
-        return self._opener()
+    def _connect(self) -> Any:
+        return DeadlineSocket(self._opener(), self._deadline)
 
 
 class _Given(redis.CredentialProvider):
@@ -49,20 +52,47 @@ class _Given(redis.CredentialProvider):
 
 
 class Connector:
-    """Opens connections to one address."""
+    """Opens connections to one address.
 
-    def __init__(self, address: RedisAddress, connect_timeout: float) -> None:
+    Args:
+        address: where the server is, and how to speak to it.
+        connect_timeout: seconds.
+        sockets: where to remember the sockets; None for a new place.
+    """
+
+    def __init__(self, address: RedisAddress, connect_timeout: float, sockets: InheritedSockets | None = None) -> None:
         self.address = address
+        self.host, self.port = address.host, address.port
         self.connect_timeout = connect_timeout
         options = address.options
         self.read_timeout = options.read_timeout or DEFAULT_READ_TIMEOUT
         self.health_check_interval = options.health_check_interval or DEFAULT_HEALTH_CHECK_INTERVAL
         self._opener = SocketOpener(
-            keepalive=options.socket_keepalive is not False, tls=options if address.tls else None
+            keepalive=options.socket_keepalive is not False, tls=options if address.tls else None, sockets=sockets
         )
         self.sockets = self._opener.sockets
         self._credentials: _Given | None = None
         check_files(options, used=address.tls)
+
+    @property
+    def where(self) -> str:
+        """What a log line or an error message calls the server."""
+        return self.address.text
+
+    def locate(self, deadline: float) -> None:
+        """Find out where the server is now, by ``deadline``.
+
+        Raises:
+            ConnectionLost: nobody knows.
+        """
+
+    def check_location(self, now: float, sock: socket.socket) -> float:
+        """See whether the server that ``sock`` leads to is still the right one; return the seconds until the next look.
+
+        Raises:
+            ConnectionLost: it is not.
+        """
+        return math.inf
 
     def ask_for_credentials(self) -> None:
         """Ask the user's provider, if there is one, what the next connections log in with.
@@ -94,19 +124,21 @@ class Connector:
             opened.append(sock)
             return sock
 
-        connection = self._connection(opener)
+        connection = self._connection(opener, deadline)
         try:
             connection.connect()
             if not opened:
                 # A class of the user's opened its own socket, and only now we get to know it.
-                self._opener.tune(connection._sock)
+                opened.append(connection._sock)
                 self.sockets.adopt(connection._sock)
+                self._opener.tune(connection._sock)
+            self._greet(connection, deadline)
         except BaseException:  # whatever it was: no descriptor may stay behind; raised again
             connection.disconnect()
             for sock in opened:
                 self.sockets.forget(sock)
             raise
-        sock = opened[0] if opened else connection._sock
+        sock = opened[0]
         sock.settimeout(self.read_timeout)
         return connection, sock
 
@@ -115,7 +147,10 @@ class Connector:
         connection.disconnect()
         self.sockets.forget(sock)
 
-    def _connection(self, opener: Callable[[], socket.socket]) -> Any:
+    def _greet(self, connection: Any, deadline: float) -> None:
+        """Make sure that this is the right server. Raises like :meth:`open`."""
+
+    def _connection(self, opener: Callable[[], socket.socket], deadline: float) -> Any:
         address, options = self.address, self.address.options
         settings: dict[str, Any] = {
             "db": address.database,
@@ -132,15 +167,16 @@ class Connector:
         if options.connection_class is None:
             return _Connection(
                 opener=opener,
-                host=address.host,
-                port=address.port,
+                deadline=deadline,
+                host=self.host,
+                port=self.port,
                 **settings,
                 **_without_client_info(),
             )
         if address.path is not None:
             settings["path"] = address.path
         else:
-            settings |= {"host": address.host, "port": address.port}
+            settings |= {"host": self.host, "port": self.port}
         if address.tls:
             settings |= tls_settings(options)
         return options.connection_class(**settings)
@@ -149,7 +185,7 @@ class Connector:
         address = self.address
         if address.path is not None:
             return self._opener.open_path(address.path, deadline)
-        return self._opener.open(address.host, address.port, deadline)
+        return self._opener.open(self.host, self.port, deadline)
 
 
 def _without_client_info() -> dict[str, Any]:

@@ -16,17 +16,17 @@ from typing import Any
 
 from bgresults.consumers.base import BaseResultConsumer, ConnectionLost
 from bgresults.consumers.ids import ids_of
-from bgresults.consumers.redis.connections import Connector
 from bgresults.consumers.redis.keys import KeyNames
 from bgresults.consumers.redis.link import Link
 from bgresults.consumers.redis.links import Links
+from bgresults.consumers.redis.masters import connector_for
 from bgresults.consumers.redis.requests import send_due
 from bgresults.consumers.redis.stored import StoredReads
 from bgresults.consumers.redis.subscriptions import Subscriptions
 from bgresults.errors import ResultDecodeError
 from bgresults.meta import READY_STATES
 from bgresults.options import RedisOptions
-from bgresults.urls import parse_redis_url
+from bgresults.sentinel_urls import parse_address
 
 __all__ = ["ResultConsumer"]
 
@@ -49,13 +49,13 @@ class ResultConsumer(BaseResultConsumer):
     """
 
     def __init__(self, url: str, *, options: RedisOptions | None = None, key_prefix: str = "", **settings: Any) -> None:
-        address = parse_redis_url(url, RedisOptions() if options is None else options)
+        address = parse_address(url, RedisOptions() if options is None else options)
         super().__init__(url, **settings)
         if address.connect_timeout is not None:
             self.connect_timeout = address.connect_timeout
         self.address = address
         self._keys = KeyNames(key_prefix)
-        self._connector = Connector(address, self.connect_timeout)
+        self._connector = connector_for(address, self.connect_timeout)
         self._subscriptions = Subscriptions()
         self._stored = StoredReads()
         self._links: Links | None = None

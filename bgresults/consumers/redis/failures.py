@@ -8,7 +8,7 @@ from redis import exceptions
 
 from bgresults.consumers.base import ConnectionLost
 
-__all__ = ["connection_lost", "is_sign_of_life"]
+__all__ = ["connection_lost", "is_denied", "is_sign_of_life"]
 
 _CHECK_CREDENTIALS = "check the user name and the password, in the URL or in RedisOptions"
 _CHECK_DATABASE = "name a database that the server has, such as redis://host:6379/0"
@@ -19,6 +19,8 @@ _CHECK_PERMISSIONS = (
 _CHECK_COMMANDS = "the server must offer SUBSCRIBE, UNSUBSCRIBE, MGET and PING under these names"
 _CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
 _CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
+# A server that does not know a command quotes what came with it, and with AUTH that is a password.
+_OUR_OWN_WORDS = ", with args beginning with"
 
 
 def connection_lost(error: BaseException, address: str, *, proven: bool) -> ConnectionLost:
@@ -34,7 +36,7 @@ def connection_lost(error: BaseException, address: str, *, proven: bool) -> Conn
         return error
     cure = _cure(error)
     permanent = cure is not None and not proven
-    words = str(error) or type(error).__name__
+    words = str(error).partition(_OUR_OWN_WORDS)[0] or type(error).__name__
     return ConnectionLost(f"{address}: {words}", permanent=permanent, cure=cure)
 
 
@@ -43,12 +45,12 @@ def is_sign_of_life(error: object) -> bool:
 
     A user may be denied the PING itself. And a server that cannot save its data refuses whatever writes, and PING.
     """
-    return _is_denied(error) or (
+    return is_denied(error) or (
         isinstance(error, exceptions.ResponseError) and str(error).lower().startswith("misconf")
     )
 
 
-def _is_denied(error: object) -> bool:
+def is_denied(error: object) -> bool:
     """Whether the server knows the user, and does not allow it this command, key or channel."""
     # redis-py's own parser takes the first word away and chooses a class by it.
     return isinstance(error, exceptions.NoPermissionError) or (
@@ -69,7 +71,7 @@ def _cure(error: BaseException) -> str | None:
     words = str(error).lower()
     if isinstance(error, exceptions.AuthenticationError) or words.startswith(("noauth", "wrongpass")):
         return _CHECK_CREDENTIALS
-    if _is_denied(error):
+    if is_denied(error):
         return _CHECK_PERMISSIONS
     if isinstance(error, exceptions.ResponseError) and "unknown command" in words:
         return _CHECK_COMMANDS

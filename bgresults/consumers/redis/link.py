@@ -39,7 +39,7 @@ class Link:
             ConnectionLost: there is no connection to be had.
         """
         self._connector = connector
-        self._address = connector.address.text
+        self._address = connector.where
         self._subscribes = subscribes
         #: Whether what this link does has worked before; see :func:`connection_lost`.
         self.proven = proven
@@ -194,7 +194,9 @@ class Link:
         return error
 
     def _wait_until(self, deadline: float) -> None:
-        if not self.unread and not wait_readable(self.socket, deadline - time.monotonic()):
+        seconds = deadline - time.monotonic()
+        # Of a peer that never pauses as well there is an end.
+        if seconds <= 0 or (not self.unread and not wait_readable(self.socket, seconds)):
             raise ConnectionLost(f"{self._address}: no answer in time")
 
     def _lost(self, error: BaseException) -> ConnectionLost:

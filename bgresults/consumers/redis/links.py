@@ -42,6 +42,8 @@ class Links:
         self._wakeup = wakeup
         connector.ask_for_credentials()
         deadline = time.monotonic() + seconds
+        connector.locate(deadline)
+        self._connector = connector
         self.subscriber = Link(connector, deadline, subscribes=True, proven=logged_in)
         try:
             self.reader = Link(connector, deadline, subscribes=False, proven=logged_in)
@@ -86,9 +88,13 @@ class Links:
         """Look after both connections; return the seconds until the next look.
 
         Raises:
-            ConnectionLost: the server has been silent for too long.
+            ConnectionLost: the server has been silent for too long, or is no longer the one to be connected to.
         """
-        return min(self.subscriber.check(now), self.reader.check(now))
+        return min(
+            self.subscriber.check(now),
+            self.reader.check(now),
+            self._connector.check_location(now, self.subscriber.socket),
+        )
 
     def close(self) -> None:
         """Close both, politely. Never raises."""

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 from redis.exceptions import InvalidResponse, ResponseError
 
+from bgresults.consumers.redis.deadlines import DeadlineSocket, UnfinishedAnswer
+
 try:
     import hiredis as _hiredis
 except ImportError:
@@ -71,6 +73,7 @@ class _HiredisReader:
         self._socket = sock
         self._buffer = bytearray(_BYTES)
         self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=ResponseError)
+        self._answer = UnfinishedAnswer()
 
     def prepare(self) -> None:
         self._socket.setblocking(False)
@@ -91,6 +94,10 @@ class _HiredisReader:
         # In RESP2 no message is False, so it always means that there is no other one yet.
         while (message := parser.gets()) is not False:
             messages.append(message)
+        if messages:
+            self._answer.complete()
+        else:
+            self._answer.received(count)
         # A full buffer: there is more. TLS: a whole record is decrypted at a time, and the rest of it is out of sight.
         unread = count == _BYTES or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
         return Received(messages, unread, True)
@@ -104,6 +111,8 @@ class _RedisPyReader:
     def __init__(self, connection: Any, sock: socket.socket) -> None:
         self._connection = connection
         self._socket = sock
+        # The first answer belongs to the connecting, and is read by its deadline.
+        self._greeted = False
 
     def prepare(self) -> None:
         """redis-py sets its own time limits."""
@@ -111,9 +120,19 @@ class _RedisPyReader:
     def available(self) -> Received:
         connection = self._connection
         messages: list[Any] = []
+        if self._greeted:
+            self._next_answer()
         while len(messages) < self._LIMIT and connection.can_read(0):
             try:
                 messages.append(connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 messages.append(error)
+            self._greeted = True
+            self._next_answer()
         return Received(messages, len(messages) == self._LIMIT, bool(messages))
+
+    def _next_answer(self) -> None:
+        # A connection of the user's own class has a socket of its own.
+        sock = self._connection._sock
+        if isinstance(sock, DeadlineSocket):
+            sock.begin()

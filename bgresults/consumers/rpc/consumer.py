@@ -1,8 +1,8 @@
 """The :class:`ResultConsumer` for results that Celery workers send as replies, through a message broker.
 
 Nothing is stored: a reply is a message on a queue, and once acknowledged it is gone. So the queue outlives the
-connection, and every delivery is acknowledged in the turn that handled it, whatever it was: with the future resolved,
-or the reply put where a later ``watch()`` finds it. What had not been acknowledged when a connection was lost is
+connection, and every delivery is acknowledged after it was handled, whatever it was: with the future resolved, or the
+reply put where a later ``watch()`` finds it. What had not been acknowledged when a connection was lost is
 delivered again; what had been resolved is known by then, and dropped.
 """
 
@@ -31,6 +31,7 @@ from bgresults.consumers.tls import check_files
 from bgresults.errors import ReplyLostError, WatcherError
 from bgresults.meta import READY_STATES
 from bgresults.options import AMQPOptions
+from bgresults.reply_queues import new_reply_queue
 from bgresults.safe_logging import log_safely
 
 __all__ = ["ResultConsumer"]
@@ -43,6 +44,7 @@ class ResultConsumer(BaseResultConsumer):
 
     Args:
         options: how to use the broker, beyond what the URL says.
+        reply_queue: the name of the one queue for all ids; None for a new one.
 
     Raises:
         TypeError, ValueError: an argument makes no sense; the text names it and what is allowed.
@@ -50,7 +52,9 @@ class ResultConsumer(BaseResultConsumer):
 
     Consumer = kombu.messaging.Consumer
 
-    def __init__(self, url: str, *, options: AMQPOptions | None = None, **settings: Any) -> None:
+    def __init__(
+        self, url: str, *, options: AMQPOptions | None = None, reply_queue: str | None = None, **settings: Any
+    ) -> None:
         address = parse_broker_url(url, AMQPOptions() if options is None else options)
         super().__init__(url, **settings)
         if address.connect_timeout is not None:
@@ -67,13 +71,15 @@ class ResultConsumer(BaseResultConsumer):
         self._next_check = 0.0
         # What has worked once is refused later only in passing; see connection_lost().
         self._proven = False
-        self._begin_anew()
+        self._begin_anew(new_reply_queue() if reply_queue is None else reply_queue)
 
-    def _begin_anew(self) -> None:
-        """Nothing is asked for and nothing is known; the reply queue has a name that nobody has used."""
+    def _begin_anew(self, reply_queue: str) -> None:
+        """Nothing is asked for and nothing is known."""
         options = self._options
         self._queues: Queues = (
-            TaskQueues(options, self) if options.binding == "task" else ProcessQueue(options, self.Consumer, self)
+            TaskQueues(options, self)
+            if options.binding == "task"
+            else ProcessQueue(options, self.Consumer, self, reply_queue)
         )
         self._consumed: dict[str, None] = {}
         self._replies = Replies(options, self._decoder, self.counters, self)
@@ -137,6 +143,7 @@ class ResultConsumer(BaseResultConsumer):
         link, self._link = self._link, None
         if link is not None:
             try:
+                self._replies.acknowledge(link)
                 self._queues.delete(link)
             except (ChannelClosed, ConnectionLost):
                 # They expire by themselves.
@@ -150,7 +157,8 @@ class ResultConsumer(BaseResultConsumer):
         self._opener.sockets.close_all()
         if link is not None:
             link.defuse()
-        self._begin_anew()
+        # The queue is the parent's.
+        self._begin_anew(new_reply_queue())
 
     def _disconnect(self) -> None:
         link, self._link = self._link, None
@@ -197,6 +205,9 @@ class ResultConsumer(BaseResultConsumer):
     def declare_for(self, task_id: str, then: DeclaredCallback) -> None:
         self._queues.declare(task_id, then)
 
+    def catch_up(self, then: DeclaredCallback) -> None:
+        self._queues.catch_up(then)
+
     # -- states ------------------------------------------------------------------------------------------------------
 
     def _drain(self, timeout: float | None) -> int:
@@ -230,9 +241,9 @@ class ResultConsumer(BaseResultConsumer):
     def _patience(self, timeout: float | None, now: float) -> float:
         """How long the select may last, at most ``timeout``: until something of our own is due."""
         until = self._next_check
-        due = self._queues.next_due()
-        if due is not None and due < until:
-            until = due
+        for due in (self._queues.next_due(), self._replies.next_due()):
+            if due is not None and due < until:
+                until = due
         limit = max(0.0, until - now)
         return limit if timeout is None else min(timeout, limit)
 

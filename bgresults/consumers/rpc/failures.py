@@ -8,7 +8,7 @@ from amqp import exceptions
 
 from bgresults.consumers.base import ConnectionLost
 
-__all__ = ["connection_lost"]
+__all__ = ["connection_lost", "out_of_reach"]
 
 _CHECK_CREDENTIALS = "check the user name and the password, in the URL or in AMQPOptions"
 _CHECK_VIRTUAL_HOST = (
@@ -22,6 +22,13 @@ _CHECK_ARGUMENTS = (
 )
 _CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
 _CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
+# RabbitMQ, of a queue that is there: its node is down, or going down; its process failed, or does not answer.
+_OUT_OF_REACH = (
+    "is down or inaccessible",
+    "is stopped by supervisor",
+    "failed to restart",
+    "failed to perform operation",
+)
 
 
 def connection_lost(error: BaseException, address: str, *, proven: bool) -> ConnectionLost:
@@ -37,6 +44,11 @@ def connection_lost(error: BaseException, address: str, *, proven: bool) -> Conn
         return error
     cure = _cure(error)
     return ConnectionLost(f"{address}: {_words(error)}", permanent=cure is not None and not proven, cure=cure)
+
+
+def out_of_reach(words: str) -> bool:
+    """Whether a "not found" means that the queue cannot be used now, and not that it was deleted."""
+    return any(fragment in words for fragment in _OUT_OF_REACH)
 
 
 def _words(error: BaseException) -> str:

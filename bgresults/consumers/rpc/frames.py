@@ -16,7 +16,8 @@ from typing import Any, Final
 from amqp import spec
 from amqp.exceptions import UnexpectedFrame
 
-from bgresults.consumers.rpc.transport import DeadlineTransport
+from bgresults.consumers.rpc.messages import Frame
+from bgresults.consumers.rpc.transport import LARGEST_FRAME, DeadlineTransport
 
 __all__ = ["FrameReader"]
 
@@ -29,15 +30,13 @@ _HEADER_SIZE: Final = 7
 _FRAME_END: Final = 0xCE
 _DELIVER: Final = spec.Basic.Deliver
 
-_Frame = tuple[int, int, bytes]
-
 
 class FrameReader:
     """Feeds one connection of py-amqp."""
 
     def __init__(self, connection: Any) -> None:
         self._transport: DeadlineTransport = connection.transport
-        self._on_frame: Callable[[_Frame], object] = connection.on_inbound_frame
+        self._on_frame: Callable[[Frame], object] = connection.on_inbound_frame
 
     def read(self) -> bool:
         """Handle what is there; True if there may be more.
@@ -73,6 +72,8 @@ class FrameReader:
             if kind not in _KINDS:
                 # Now: the size is nonsense as well, and so many bytes may never come.
                 raise UnexpectedFrame(f"a frame of kind {kind:#04x}, which is none")
+            if size > LARGEST_FRAME:
+                raise UnexpectedFrame(f"a frame of {size} bytes is announced, more than was agreed upon")
             end = start + _HEADER_SIZE + size
             if end >= available:
                 break

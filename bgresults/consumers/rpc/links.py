@@ -19,6 +19,7 @@ from bgresults.broker_urls import BrokerAddress
 from bgresults.consumers.base import ConnectionLost, WakeupSource
 from bgresults.consumers.rpc.failures import connection_lost
 from bgresults.consumers.rpc.frames import FrameReader
+from bgresults.consumers.rpc.messages import keep_compressed, tolerant
 from bgresults.consumers.rpc.transport import connected
 from bgresults.consumers.rpc.virtual import close_inherited, close_poller, connection_settings
 from bgresults.consumers.sockets import SocketOpener
@@ -123,6 +124,8 @@ class AMQPLink:
             self.channel = self._connection.channel()
             # Bodies stay the bytes that they are: not all of them are text.
             self.channel.auto_decode = False
+            keep_compressed(self.channel)
+            self._connection.on_inbound_frame = tolerant(self._connection.on_inbound_frame)
             # Looked up at use: gevent replaces it.
             self._selector = selectors.DefaultSelector()
         except Exception as error:
@@ -220,12 +223,16 @@ class VirtualLink:
         self._address = address.text
         self._wakeup = wakeup
         self.unread = False
+        self._transport: Any = None
+        self._connection: Any = None
         self._client = _Connection(**connection_settings(address, seconds))
         try:
             self._transport = self._client.transport
             self._connection = self._transport.establish_connection()
             self.channel = self._transport.create_channel(self._connection)
+            keep_compressed(self.channel)
         except Exception as error:
+            self.close()
             raise connection_lost(error, self._address, proven=True) from error
 
     def receive(self, timeout: float) -> None:
@@ -269,7 +276,8 @@ class VirtualLink:
 
     def close(self) -> None:
         try:
-            self._transport.close_connection(self._connection)
+            if self._connection is not None:
+                self._transport.close_connection(self._connection)
         except Exception:  # noqa: BLE001 - closing a broken connection may fail in as many ways as using it
             pass
         close_poller(self._transport)

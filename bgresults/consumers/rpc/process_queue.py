@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,18 +19,23 @@ class ProcessQueue:
         options: of the consumer.
         consumer_class: ``kombu.Consumer``, or what took its place.
         owner: is told.
+        name: of the queue.
     """
 
-    def __init__(self, options: AMQPOptions, consumer_class: Any, owner: QueuesOwner) -> None:
+    def __init__(self, options: AMQPOptions, consumer_class: Any, owner: QueuesOwner, name: str) -> None:
         self._options = options
         self._consumer_class = consumer_class
         self._owner = owner
-        self._name = _new_name()
+        self._name = name
         self._declared = False
         self._priority = 0
         self._link: Link | None = None
         self._no_ack = False
         self._then: list[Declared] = []
+        # Who wants to know that everything is here which was in the queue when they asked; and those who may be told
+        # as soon as it is handled.
+        self._catching_up: list[Declared] = []
+        self._caught_up: list[Declared] = []
         self._ids: dict[str, None] = {}
         self._was_cancelled = False
         self._was_lost = False
@@ -56,7 +60,13 @@ class ProcessQueue:
     def declare(self, task_id: str, then: Declared) -> None:
         self._then.append(then)
 
+    def catch_up(self, then: Declared) -> None:
+        self._catching_up.append(then)
+
     def flush(self, now: float) -> None:
+        told, self._caught_up = self._caught_up, []
+        for then in told:
+            then(None)
         if self._was_cancelled and self._link is not None:
             self._was_cancelled = False
             self._set_up(self._link)
@@ -64,9 +74,14 @@ class ProcessQueue:
             waiting, self._then = self._then, []
             for then in waiting:
                 then(None)
+        if self._catching_up and self._link is not None:
+            # What was in the queue is on its way to us, and its broker answers behind it.
+            if not exists(self._link, self._name):
+                self._was_cancelled = True
+            self._caught_up, self._catching_up = self._catching_up, []
 
     def next_due(self) -> float | None:
-        return 0.0 if self._then or self._was_cancelled else None
+        return 0.0 if self._then or self._catching_up or self._caught_up or self._was_cancelled else None
 
     def consumer_cancelled(self) -> None:
         self._was_cancelled = True
@@ -94,7 +109,7 @@ class ProcessQueue:
                 no_ack=self._no_ack,
                 auto_declare=False,
                 on_message=self._owner.arrived,
-                # A body that cannot be decompressed is a message too.
+                # A body that is neither bytes nor text is a message too.
                 on_decode_error=lambda message, _error: self._owner.arrived(message),
                 prefetch_count=self._options.prefetch,
             ).consume()
@@ -102,7 +117,3 @@ class ProcessQueue:
         if self._was_lost:
             self._was_lost = False
             self._owner.queues_lost(list(self._ids), self._name)
-
-
-def _new_name() -> str:
-    return f"bgresults.reply.{uuid.uuid4().hex}"

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from kombu.entity import Queue
 
-from bgresults.consumers.base import ConnectionLost
+from bgresults.consumers.rpc.failures import out_of_reach
 from bgresults.consumers.rpc.links import ChannelClosed, Link
 from bgresults.errors import WatcherError
 from bgresults.options import AMQPOptions
@@ -56,6 +56,9 @@ class Queues(Protocol):
     def declare(self, task_id: str, then: Declared) -> None:
         """Have the queue there that replies of this id go to; ``then(None)`` is called when it is."""
 
+    def catch_up(self, then: Declared) -> None:
+        """Call ``then(None)`` when everything has been handled that is in the one queue for all ids now."""
+
     def flush(self, now: float) -> None:
         """Send what is due. Raises ConnectionLost."""
 
@@ -96,12 +99,12 @@ def declare(link: Link, name: str, options: AMQPOptions, *, nowait: bool = False
 
 
 def exists(link: Link, name: str) -> bool:
-    """Ask whether the queue is there. Raises ConnectionLost."""
+    """Ask whether the queue is there. Raises ConnectionLost, and ChannelClosed if the broker cannot tell."""
     try:
         with link.asking():
             link.channel.queue_declare(queue=name, passive=True)
     except ChannelClosed as closed:
-        if closed.code == 404:
+        if closed.code == 404 and not out_of_reach(str(closed)):
             return False
-        raise ConnectionLost(str(closed)) from closed
+        raise
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -18,6 +19,9 @@ __all__ = ["Replies", "RepliesOwner"]
 
 # Bytes of a body whose decoded state is kept as well: it takes a few times as many.
 _SMALL: Final = 1024
+# Seconds that an acknowledgement may wait. Putting one together takes as long as handling a reply, with the GIL held:
+# right after a future was resolved, the thread that waits for it would have to wait for that too.
+_QUIET: Final = 0.001
 
 
 class RepliesOwner(Protocol):
@@ -54,8 +58,12 @@ class Replies:
         # Consumed, and here already.
         self._claimed: deque[str] = deque()
         self._messages: deque[Any] = deque()
-        # The last one that was handled on this channel, until it is acknowledged.
+        # The last one that was handled on this channel, until it is acknowledged; and with how many before it.
         self._handled: Any = None
+        self._unacknowledged = 0
+        self._acknowledge_at = 0.0
+        # The broker sends no more than its prefetch window ahead.
+        self._most = max(1, options.prefetch // 4)
 
     def __contains__(self, task_id: str) -> bool:
         """Whether something is kept for it."""
@@ -80,6 +88,7 @@ class Replies:
         """The channel is a new one: what had not been handled had not been acknowledged either, and comes again."""
         self._messages.clear()
         self._handled = None
+        self._unacknowledged = 0
 
     def hand_out_claimed(self) -> int:
         """Pass on what is kept for ids that are consumed now; returns how many states."""
@@ -97,9 +106,7 @@ class Replies:
         meta, reply.meta = reply.meta, None
         try:
             if meta is None:
-                meta = self._decoder.decode(
-                    reply.body, content_type=reply.content_type, content_encoding=reply.content_encoding
-                )
+                meta = self._decoded(reply)
         except ResultDecodeError as error:
             self._owner.fail(task_id, error)
             return 0
@@ -107,7 +114,7 @@ class Replies:
         return 1
 
     def handle(self, link: Link, *, acknowledge: bool) -> int:
-        """Handle everything that is here, and acknowledge it; returns how many states were passed on.
+        """Handle everything that is here, and acknowledge what is due; returns how many states were passed on.
 
         Raises:
             ConnectionLost: it could not be acknowledged.
@@ -115,28 +122,49 @@ class Replies:
         # What was kept is older than the message that has just come.
         handled = self.hand_out_claimed()
         messages = self._messages
+        if not messages:
+            self._acknowledge_if_due(link)
+            return handled
+        deferred = acknowledge and link.acknowledges_many
         while messages:
-            message = self._handled = messages.popleft()
+            message = messages.popleft()
             handled += self._on_message(message)
-            if not link.acknowledges_many:
+            if deferred:
+                # Whatever it was: one that is never acknowledged takes room in the prefetch window for ever.
+                self._handled = message
+                self._unacknowledged += 1
+                if self._unacknowledged == 1:
+                    self._acknowledge_at = time.monotonic() + _QUIET
+            elif not link.acknowledges_many:
                 with link.asking():
                     message.ack()
+        self._acknowledge_if_due(link)
+        return handled
+
+    def next_due(self) -> float | None:
+        """When :meth:`handle` has to be called even if nothing comes, on the clock of ``time.monotonic``."""
+        return self._acknowledge_at if self._unacknowledged else None
+
+    def acknowledge(self, link: Link) -> None:
+        """Acknowledge all that was handled, in one. Raises ConnectionLost."""
         last, self._handled = self._handled, None
-        if last is not None and link.acknowledges_many and acknowledge:
-            # One for the whole turn, whatever they were: one that is never acknowledged takes room in the prefetch
-            # window for ever.
+        self._unacknowledged = 0
+        if last is not None:
             with link.sending():
                 last.ack(multiple=True)
-        return handled
+
+    def _acknowledge_if_due(self, link: Link) -> None:
+        count = self._unacknowledged
+        if count and (count >= self._most or time.monotonic() >= self._acknowledge_at):
+            self.acknowledge(link)
 
     def _on_message(self, message: Any) -> int:
         """Handle one message; returns how many states were passed on."""
         if message.delivery_info.get("redelivered"):
             self._counters.redelivered += 1
-        content_type, content_encoding = message.content_type, message.content_encoding
-        reply = Reply(message.body, content_type, content_encoding, final=True)
+        reply = Reply(message.body, message.content_type, message.content_encoding, message.compression, final=True)
         try:
-            meta = self._decoder.decode(message.body, content_type=content_type, content_encoding=content_encoding)
+            meta = self._decoded(reply)
         except ResultDecodeError as error:
             self._on_undecodable(message.properties.get("correlation_id"), reply, error)
             return 0
@@ -152,6 +180,14 @@ class Replies:
             self._unclaimed.keep(task_id, reply)
         self._owner.on_state_change(meta, message)
         return 1
+
+    def _decoded(self, reply: Reply) -> dict[str, Any]:
+        return self._decoder.decode(
+            reply.body,
+            content_type=reply.content_type,
+            content_encoding=reply.content_encoding,
+            compression=reply.compression,
+        )
 
     def _put_aside(self, task_id: str, reply: Reply, *, redelivered: bool) -> None:
         """Nobody watches it, or nobody does any more."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
+from bgresults.consumers.rpc.failures import out_of_reach
 from bgresults.consumers.rpc.links import ChannelClosed, Link
 from bgresults.consumers.rpc.queues import Declared, QueuesOwner, declare
 from bgresults.errors import NotWatchableError
@@ -25,7 +26,7 @@ _PER_BATCH: Final = 50
 _SUSPECTS_PER_TURN: Final = 20
 # After a reconnect the broker may not have noticed yet that our former self is gone.
 _GHOST_HEARTBEATS: Final = 3
-_GHOST_RETRY: Final = 1.0
+_RETRY: Final = 1.0
 # Bytes of a queue's name, as AMQP has it.
 _LONGEST_NAME: Final = 255
 
@@ -104,6 +105,9 @@ class TaskQueues:
             then(why)
         else:
             self._declarations.append((task_id, then))
+
+    def catch_up(self, then: Declared) -> None:
+        then(None)
 
     def flush(self, now: float) -> None:
         link = self._link
@@ -189,7 +193,10 @@ class TaskQueues:
             self._suspects[task_id] = None
             return
         if closed.code in (403, 405) and task_id in self._ghosts and now < self._ghosts_until:
-            self._later[task_id] = now + _GHOST_RETRY
+            self._later[task_id] = now + _RETRY
+            return
+        if closed.code == 404 and out_of_reach(str(closed)):
+            self._later[task_id] = now + _RETRY
             return
         # Not there, or not ours: in neither case will it be deleted.
         self._known.discard(task_id)

@@ -6,12 +6,14 @@ handshake a time limit of its own.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import amqp.transport
+from amqp.exceptions import UnexpectedFrame
 from kombu.connection import Connection
 from kombu.transport import pyamqp
 
@@ -19,13 +21,15 @@ from bgresults.broker_urls import BrokerAddress
 from bgresults.consumers.sockets import remaining
 from bgresults.polling import wait_readable, wait_writable
 
-__all__ = ["DeadlineTransport", "connected"]
+__all__ = ["LARGEST_FRAME", "DeadlineTransport", "connected"]
 
 # kombu has no types of its own.
 _KombuConnection: Any = Connection
 _AMQPConnection: Any = pyamqp.Connection
 _AMQPTransport: Any = pyamqp.Transport
 _GREETING: bytes = amqp.transport.AMQP_PROTOCOL_HEADER
+#: Bytes of a frame. py-amqp would agree to what the broker wants, make room for it, and collect what is announced.
+LARGEST_FRAME: Final = 1024 * 1024
 
 
 class DeadlineTransport(amqp.transport.TCPTransport):  # type: ignore[misc]
@@ -52,8 +56,16 @@ class DeadlineTransport(amqp.transport.TCPTransport):  # type: ignore[misc]
         self.sock.setblocking(False)
         self._write(_GREETING)
 
+    def _read(self, n: int, initial: bool = False, _errnos: Any = (errno.EAGAIN, errno.EINTR)) -> bytes:
+        if n > LARGEST_FRAME:
+            raise UnexpectedFrame(f"a frame of {n} bytes is announced, more than was agreed upon")
+        read: bytes = super()._read(n, initial, _errnos)
+        return read
+
     def _receive(self, count: int) -> bytes:
         while True:
+            # Of a broker that never pauses as well, for which nobody has to wait.
+            remaining(self.deadline)
             try:
                 received: bytes = self.sock.recv(count)
                 return received
@@ -83,6 +95,10 @@ class _Connection(_AMQPConnection):  # type: ignore[misc]
     def __init__(self, *args: Any, opened: DeadlineTransport, **kwargs: Any) -> None:
         self._opened = opened
         super().__init__(*args, **kwargs)
+
+    def _on_tune(self, channel_max: int, frame_max: int, server_heartbeat: int, argsig: str = "BlB") -> None:
+        # 0 means any size.
+        super()._on_tune(channel_max, min(frame_max or LARGEST_FRAME, LARGEST_FRAME), server_heartbeat, argsig)
 
     def Transport(self, *_: Any, **__: Any) -> DeadlineTransport:
         return self._opened

@@ -25,7 +25,7 @@ class Reply:
     """One message, as it came.
 
     Attributes:
-        body, content_type, content_encoding: of the message.
+        body, content_type, content_encoding, compression: of the message.
         final: whether the task had ended; what cannot be read ends it as well.
         seen: whether somebody watched when it came.
         meta: what was decoded already, for the first one who asks; of small bodies only, which the bounds count.
@@ -34,6 +34,7 @@ class Reply:
     body: Any
     content_type: str | None
     content_encoding: str | None
+    compression: str | None
     final: bool
     seen: bool = False
     meta: dict[str, Any] | None = None
