@@ -2,6 +2,7 @@
 
 from bgresults.testing.faults import Direction, FaultProxy
 from bgresults.testing.rabbitmq import RabbitMQServer, find_rabbitmq
+from bgresults.testing.sentinel import SentinelServer, SentinelTrio
 from bgresults.testing.servers import (
     FakeRedisServer,
     RedisBinary,
@@ -22,6 +23,8 @@ __all__ = [
     "RabbitMQServer",
     "RedisBinary",
     "RedisServer",
+    "SentinelServer",
+    "SentinelTrio",
     "ThrowAwayCA",
     "embedded_redis",
     "find_rabbitmq",

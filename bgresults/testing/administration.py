@@ -70,6 +70,12 @@ class RedisAdministration(abc.ABC):
             found: list[dict[str, str]] = client.client_list(_type=kind)
         return found
 
+    def replication(self) -> dict[str, Any]:
+        """``INFO replication``: the server's ``role``, and of a replica its ``master_link_status``."""
+        with self.client() as client:
+            found: dict[str, Any] = client.info("replication")
+        return found
+
     def save(self) -> None:
         """Write everything to disk: what the next start of the server, and only that, will find."""
         self.command("SAVE")

@@ -1,4 +1,4 @@
-"""How many connections this process has to a server, as the kernel sees it: no client library can hide one."""
+"""How many connections a process has to a server, as the kernel sees it: no client library can hide one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ __all__ = ["connections_to"]
 _ESTABLISHED = "01"
 
 
-def connections_to(port: int) -> int | None:
-    """Established TCP connections of this process to ``port`` of any host; None where there is no /proc."""
+def connections_to(port: int, pid: int | None = None) -> int | None:
+    """Established TCP connections to ``port`` of any host; None where there is no /proc, or no such process.
+
+    Args:
+        port: of the server.
+        pid: of the process whose connections are meant; None for this one.
+    """
+    process = f"/proc/{pid or 'self'}"
     try:
-        with open("/proc/self/net/tcp", encoding="ascii") as table:
+        with open(f"{process}/net/tcp", encoding="ascii") as table:
             rows = [line.split() for line in table.readlines()[1:]]
-        numbers = os.listdir("/proc/self/fd")
+        own = {_target(f"{process}/fd/{number}") for number in os.listdir(f"{process}/fd")}
     except OSError:
         return None
-    own = set(map(_target, numbers))
     # A set: the kernel may list a connection twice when the table changes while it is read.
     found = {
         row[9]
@@ -27,9 +32,9 @@ def connections_to(port: int) -> int | None:
     return len(found)
 
 
-def _target(number: str) -> str:
+def _target(descriptor: str) -> str:
     try:
-        return os.readlink(f"/proc/self/fd/{number}")
+        return os.readlink(descriptor)
     except OSError:
         # Closed since it was listed.
         return ""

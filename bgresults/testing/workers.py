@@ -34,11 +34,12 @@ def say_so(**_):
 
 
 class CeleryWorker:
-    """The owner of one stock Celery worker: a prefork pool in a process group of its own.
+    """The owner of one stock Celery worker, in a process group of its own.
 
     Args:
         app: as for ``celery -A``.
-        concurrency: processes in the pool.
+        concurrency: processes, threads or greenlets in the pool.
+        pool: Celery's name of it: ``"prefork"``, ``"threads"``, ``"gevent"``, ``"solo"`` …
         python_path: folders that the worker can import from, besides its own; the app's among them.
         env: environment variables, added to those of this process.
         cwd: the directory to run in; None means a temporary one.
@@ -53,6 +54,7 @@ class CeleryWorker:
         app: str,
         *,
         concurrency: int = 2,
+        pool: str = "prefork",
         python_path: Sequence[Path | str] = (),
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
@@ -70,7 +72,7 @@ class CeleryWorker:
         self._process: OwnedProcess | None = None
         self._environment = self._environment_with(env or {}, python_path)
         self._command = [str(python or sys.executable), "-m", "celery", "-A", app, "worker"]
-        self._command += ["--pool=prefork", "--concurrency", str(concurrency), "-n", self.name, "-l", log_level]
+        self._command += [f"--pool={pool}", "--concurrency", str(concurrency), "-n", self.name, "-l", log_level]
         # Nothing that talks to other workers, so nothing that waits for them.
         self._command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-I", _READY_MODULE, *args]
 
