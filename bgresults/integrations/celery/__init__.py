@@ -7,9 +7,10 @@
     future.result(timeout=5)
 """
 
+from bgresults.integrations.celery.dropin import install, uninstall
 from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.groups import GroupFutures
 from bgresults.integrations.celery.registry import from_celery
 from bgresults.integrations.celery.watcher import CeleryResultWatcher
 
-__all__ = ["CeleryResultFuture", "CeleryResultWatcher", "GroupFutures", "from_celery"]
+__all__ = ["CeleryResultFuture", "CeleryResultWatcher", "GroupFutures", "from_celery", "install", "uninstall"]

@@ -18,7 +18,7 @@ from bgresults.watcher import ResultWatcher
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["from_celery"]
+__all__ = ["from_celery", "open_watcher"]
 
 _logger = logging.getLogger("bgresults")
 # On the application itself: a table would keep it alive, since its watcher does.
@@ -72,6 +72,13 @@ def from_celery(app: Any, **overrides: Any) -> CeleryResultWatcher:
             record.made.append(time.monotonic())
     _warn_of_many(app, record)
     return _open_one(app, record, overrides) or fresh
+
+
+def open_watcher(app: Celery) -> CeleryResultWatcher:
+    """The watcher of an application that is open, whatever it was made with; else a new one, as the application is."""
+    record: _Record | None = vars(app).get(_ATTRIBUTE)
+    watcher = None if record is None else record.watcher
+    return from_celery(app) if watcher is None or watcher.closed else watcher
 
 
 def _open_one(app: Celery, record: _Record, overrides: dict[str, Any]) -> CeleryResultWatcher | None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from celery.signals import before_task_publish
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from bgresults.integrations.celery.watcher import CeleryResultWatcher
 
-__all__ = ["ReplyRoute", "ReplyRouter", "needs_chord", "route_all"]
+__all__ = ["ReplyRoute", "ReplyRouter", "looks_after_queues", "needs_chord", "route_all"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Ids of tasks whose replies go elsewhere: the last ones.
 _REMEMBERED: Final = 10_000
@@ -112,6 +114,10 @@ class ReplyRouter:
             WatcherError: it cannot be had. The caller of ``delay()`` gets to know, and nothing is sent.
         """
         self._watcher.declare_for(task_id)
+        self.announce(task_id)
+
+    def announce(self, task_id: str) -> None:
+        """A task is about to be sent while everything is routed, and the queue is there."""
         self._here.prepared = task_id
 
     def refuse_elsewhere(self, task_ids: Iterable[str]) -> None:
@@ -182,10 +188,10 @@ class ReplyRouter:
         return True
 
     def _expected(self, task_id: str) -> str | None:
-        """The queue that this watcher would find the reply in, if it has one already."""
+        """The queue that this watcher would find the reply in."""
         if self._watcher._settings.binding == "task":
             return task_id
-        return self._watcher._session_here().reply_to
+        return self._watcher._session_here().reply_queue
 
     def _remember(self, task_id: str, queue: str) -> None:
         self._elsewhere[task_id] = queue
@@ -285,8 +291,14 @@ def leave_out_queues(app: Celery) -> None:
             return consume(self, result, weak=weak, **kwargs)
         return result
 
-    setattr(on_task_call, _ATTRIBUTE, True)
+    looks_after_queues(on_task_call)
     kind.on_task_call, kind.add_pending_result = on_task_call, add_pending_result
+
+
+def looks_after_queues(on_task_call: Method) -> Method:
+    """Mark a backend's method as one that :func:`leave_out_queues` has nothing to do about."""
+    setattr(on_task_call, _ATTRIBUTE, True)
+    return on_task_call
 
 
 def needs_chord(signature: Any) -> bool:

@@ -6,8 +6,6 @@ names, URL options and subclasses of the backend mean here what they mean there,
 
 from __future__ import annotations
 
-import math
-import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -20,7 +18,10 @@ from bgresults.consumers import kind_of
 from bgresults.errors import NotWatchableError
 from bgresults.integrations.celery.applications import name_of
 from bgresults.integrations.celery.broker_settings import merged, read_broker
-from bgresults.options import AMQPOptions, RedisOptions
+from bgresults.integrations.celery.connection_settings import redis_options, uses_tls
+from bgresults.integrations.celery.schemes import stock_setting
+from bgresults.integrations.celery.sentinel_settings import read_sentinels
+from bgresults.options import AMQPOptions, RedisOptions, filled_up
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -29,55 +30,8 @@ __all__ = ["read_settings"]
 
 _TASK_KEY: Final = b"celery-task-meta-"
 _WATCHABLE: Final = (
-    "results have to be in Redis (result_backend = 'redis://…', 'rediss://…' or 'redis+socket://…') or to come as "
-    "replies (result_backend = 'rpc://')"
-)
-_CERT_REQUIREMENTS: Final = {ssl.CERT_REQUIRED: "required", ssl.CERT_OPTIONAL: "optional", ssl.CERT_NONE: "none"}
-
-# connparams of Celery's backend → fields of RedisOptions.
-_OPTIONS: Final = {
-    "username": "username",
-    "password": "password",
-    "credential_provider": "credential_provider",
-    "ssl_ca_certs": "ssl_ca_certs",
-    "ssl_certfile": "ssl_certfile",
-    "ssl_keyfile": "ssl_keyfile",
-    "ssl_password": "ssl_password",
-    "ssl_check_hostname": "ssl_check_hostname",
-    "health_check_interval": "health_check_interval",
-}
-# Meant for Celery's pool of connections, its client's name, or its way to retry: two connections of our own have no use
-# for them. Whatever is in no table is refused, or a setting would be lost in silence.
-_WITHOUT_EFFECT: Final = frozenset(
-    {
-        "client_name",
-        "decode_responses",
-        "driver_info",
-        "encoding",
-        "encoding_errors",
-        "lib_name",
-        "lib_version",
-        "max_connections",
-        "protocol",
-        "retry_on_error",
-        "retry_on_timeout",
-        "socket_keepalive_options",
-        "socket_read_size",
-        "timeout",
-    }
-)
-_READ_HERE: Final = frozenset(
-    {
-        "connection_class",
-        "db",
-        "host",
-        "path",
-        "port",
-        "socket_connect_timeout",
-        "socket_keepalive",
-        "socket_timeout",
-        "ssl_cert_reqs",
-    }
+    "results have to be in Redis (result_backend = 'redis://…', 'rediss://…', 'redis+socket://…' or 'sentinel://…') or "
+    "to come as replies (result_backend = 'rpc://')"
 )
 
 
@@ -102,8 +56,8 @@ def read_settings(app: Celery, overrides: Mapping[str, Any]) -> dict[str, Any]:
         found |= {"url": url, "connect_timeout": seconds}
         return {**found, **overrides, "amqp": merged(overrides.get("amqp", AMQPOptions()), options)}
     if not elsewhere:
-        found["url"] = _url(backend.connparams)
-        found["redis"] = _merged(overrides.get("redis", RedisOptions()), _redis_options(app, backend.connparams))
+        found["url"], options = _server(app, backend)
+        found["redis"] = filled_up(overrides.get("redis", RedisOptions()), options)
     if not elsewhere or kind_of(overrides["url"]) == "redis":
         found["key_prefix"] = _key_prefix(app, backend)
     connect_timeout = backend.connparams.get("socket_connect_timeout")
@@ -130,7 +84,7 @@ def _new_backend(app: Celery, *, elsewhere: bool) -> Any:
 
 
 def _found_backend(app: Celery) -> tuple[Any, str | None]:
-    setting = app.backend_cls or app.conf.result_backend
+    setting = stock_setting(app.backend_cls or app.conf.result_backend)
     shown = _shown(setting)
     try:
         backend_class, url = by_url(setting, app.loader)
@@ -138,7 +92,7 @@ def _found_backend(app: Celery) -> tuple[Any, str | None]:
         raise NotWatchableError(
             f"the result backend {shown} of Celery app {name_of(app)} cannot be loaded: {error}; {_WATCHABLE}"
         ) from error
-    if not issubclass(backend_class, (RedisBackend, RPCBackend)) or issubclass(backend_class, SentinelBackend):
+    if not issubclass(backend_class, (RedisBackend, RPCBackend)):
         raise NotWatchableError(
             f"the result backend {shown} of Celery app {name_of(app)} cannot be watched: {_WATCHABLE}"
         )
@@ -155,6 +109,14 @@ def _shown(setting: Any) -> str:
     return getattr(setting, "__name__", type(setting).__name__)
 
 
+def _server(app: Celery, backend: Any) -> tuple[str, dict[str, Any]]:
+    """The URL of the results, and fields of their RedisOptions."""
+    params = backend.connparams
+    if isinstance(backend, SentinelBackend):
+        return read_sentinels(app, params)
+    return _url(params), redis_options(app, "the result backend", params, tls=uses_tls(params))
+
+
 def _url(params: Mapping[str, Any]) -> str:
     """Without credentials: those go into the options, where nothing has to be percent-encoded."""
     database = int(params.get("db") or 0)
@@ -163,14 +125,8 @@ def _url(params: Mapping[str, Any]) -> str:
     host = str(params.get("host") or "localhost")
     if ":" in host:
         host = f"[{host}]"
-    scheme = "rediss" if _uses_tls(params) else "redis"
+    scheme = "rediss" if uses_tls(params) else "redis"
     return f"{scheme}://{host}:{int(params.get('port') or 6379)}/{database}"
-
-
-def _uses_tls(params: Mapping[str, Any]) -> bool:
-    connection_class: Any = params.get("connection_class")
-    with_tls: Any = RedisBackend.connection_class_ssl
-    return isinstance(connection_class, type) and issubclass(connection_class, with_tls)
 
 
 def _key_prefix(app: Celery, backend: Any) -> str:
@@ -187,49 +143,3 @@ def _key_prefix(app: Celery, backend: Any) -> str:
 def _lifetime(expires: Any) -> float | None:
     """``result_expires``; results that never expire are no reason to watch for ever."""
     return float(expires) if expires else 86400.0
-
-
-def _redis_options(app: Celery, params: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(params) - set(_OPTIONS) - _READ_HERE - _WITHOUT_EFFECT)
-    if unknown:
-        raise ValueError(
-            f"the result backend of Celery app {name_of(app)} has settings that this library does not know: "
-            f"{', '.join(unknown)}; known are {', '.join(sorted({*_OPTIONS, *_READ_HERE}))}"
-        )
-    found = {field: params[name] for name, field in _OPTIONS.items() if params.get(name) not in (None, "")}
-    if not found.get("health_check_interval"):
-        # redis-py's word for "never"; ours is not to be switched off.
-        found.pop("health_check_interval", None)
-    if "credential_provider" in found:
-        # As redis-py has it: a provider excludes the other two.
-        found.pop("username", None)
-        found.pop("password", None)
-    if "password" in found:
-        found["password"] = str(found["password"])
-    if params.get("ssl_cert_reqs") is not None and _uses_tls(params):
-        found["ssl_cert_reqs"] = _CERT_REQUIREMENTS[params["ssl_cert_reqs"]]
-    if params.get("socket_keepalive"):
-        found["socket_keepalive"] = True
-    timeout = params.get("socket_timeout")
-    if timeout and not math.isclose(timeout, _default("redis_socket_timeout")):
-        found["read_timeout"] = float(timeout)
-    return found
-
-
-def _default(setting: str) -> float:
-    """What Celery has where the user says nothing. Its two minutes are too long to find a dead link."""
-    from celery.app.defaults import DEFAULTS
-
-    return float(DEFAULTS[setting] or math.inf)
-
-
-def _merged(given: RedisOptions, found: Mapping[str, Any]) -> RedisOptions:
-    """The options of the caller, filled up with those of the application."""
-    chosen = {name: getattr(given, name) for name in given.__dataclass_fields__ if getattr(given, name) is not None}
-    rest = dict(found)
-    if "credential_provider" in chosen:
-        rest.pop("username", None)
-        rest.pop("password", None)
-    elif "username" in chosen or "password" in chosen:
-        rest.pop("credential_provider", None)
-    return RedisOptions(**{**rest, **chosen})
