@@ -1,0 +1,23 @@
+"""For Flask applications: ``pip install 'bgresults[flask]'``.
+
+.. code-block:: python
+
+    results = BgResults()
+
+
+    def create_app():
+        app = Flask(__name__)
+        app.config["BGRESULTS_CELERY_APP"] = "proj.celery:app"
+        results.init_app(app)
+        return app
+
+
+    @blueprint.get("/report")
+    def report():
+        return results.submit(build_report, (user_id,)).result(timeout=5)
+"""
+
+from bgresults.integrations.flask.application import ApplicationResults
+from bgresults.integrations.flask.extension import BgResults
+
+__all__ = ["ApplicationResults", "BgResults"]
