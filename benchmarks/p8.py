@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from bgresults.benchmarking import BrokerLab, BrokerQuestion, Ratio
 from bgresults.benchmarking.lab import BODY_SIZES
+from bgresults.benchmarking.pace import Slower
 from bgresults.benchmarking.replies import measure_reply_latency
 from bgresults.benchmarking.reply_contenders import celery_modes
 
 # Threads → results per second, and results per round: the most where a p99 is judged.
 STREAMS = {1: (200, 200), 16: (400, 800), 64: (400, 400)}
+# Celery's p99 of 16 threads is 33 times the median of its single thread: 21 ms against 0.64 where the floors were set.
+TAIL = Slower(33, share=99)
 
 
 def measure(lab: BrokerLab) -> None:
-    """One thread as in P1; the others at a pace at which Celery keeps up."""
+    """Medians at a pace at which Celery keeps up, one thread as in P1; the p99 where Celery's is so much slower."""
+    single = 0.0
     for threads, (rate, results) in STREAMS.items():
-        measure_reply_latency(lab, threads=threads, results=lab.size(results, results // 2), rate=rate)
+        median = measure_reply_latency(
+            lab,
+            threads=threads,
+            results=lab.size(results, results // 2),
+            rate=rate,
+            tail=TAIL if threads == 16 else None,
+            single=single,
+        )
+        single = single or median
 
 
 QUESTION = BrokerQuestion(

@@ -17,6 +17,7 @@ __all__ = [
     "OURS",
     "PATIENCE",
     "Contender",
+    "DropIn",
     "Ours",
     "OursOneByOne",
     "Theirs",
@@ -143,6 +144,21 @@ class Theirs:
             # A result that is still pending would unsubscribe when it is collected, at the latest as the interpreter
             # exits, when the server is gone.
             backend.result_consumer.subscribed_to.clear()
+        self.app.close()
+
+
+class DropIn(Theirs):
+    """``AsyncResult(id).get()`` of an application with ``result_backend = "bgresults+…"``."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"bgresults+{url}", shared=True)
+        self.name = OURS
+        if not ResultWatcher.from_celery(self.app).wait_ready(10.0):
+            raise RuntimeError("the watcher did not connect")
+
+    def close(self) -> None:
+        """End the thread."""
+        ResultWatcher.from_celery(self.app).close()
         self.app.close()
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bgresults.benchmarking.arithmetic import percentile
-from bgresults.benchmarking.contenders import CELERY, all_of
+from bgresults.benchmarking.contenders import CELERY, Contender, all_of
 from bgresults.benchmarking.lab import BODY_SIZES, Lab
-from bgresults.benchmarking.pace import CALM, Slower, find_pace
+from bgresults.benchmarking.pace import CALM, Slower, find_pace, single_thread
 from bgresults.benchmarking.streams import latencies, warm
 from bgresults.benchmarking.team import Team
 
 __all__ = ["measure_latency"]
 
 
-def measure_latency(lab: Lab, *, threads: int, results: int, pace: int | Slower) -> None:
+def measure_latency(
+    lab: Lab, *, threads: int, results: int, pace: int | Slower, ways: Callable[[str], list[Contender]] = all_of
+) -> None:
     """Record the p50 and p99 of every contender in microseconds, one metric for each body size.
 
     Args:
@@ -21,8 +25,9 @@ def measure_latency(lab: Lab, *, threads: int, results: int, pace: int | Slower)
         results: in one round, for all threads together.
         pace: results per second, for all threads together; or which one is looked for. A calm one is recorded beside
             one that was found, with small bodies only.
+        ways: makes the contenders, from the URL of the server.
     """
-    contenders = all_of(lab.url)
+    contenders = ways(lab.url)
     teams = {contender.name: Team(threads, contender.name) for contender in contenders}
     per_thread = max(2, results // threads)
     try:
@@ -30,7 +35,8 @@ def measure_latency(lab: Lab, *, threads: int, results: int, pace: int | Slower)
             warm(lab, contender, teams[contender.name])
         if isinstance(pace, Slower):
             theirs = [contender for contender in contenders if contender.name in CELERY]
-            judged, beside = find_pace(lab, theirs, teams, pace), [CALM]
+            single = single_thread(lab, theirs)
+            judged, beside = find_pace(lab, theirs, teams, pace, single=single, results=results), [CALM]
         else:
             judged, beside = pace, []
         streams = [(label, size, judged) for label, size in BODY_SIZES.items()]

@@ -8,17 +8,18 @@ question says how much slower than with one thread Celery has to be, and the pac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from bgresults.benchmarking.arithmetic import percentile
 from bgresults.benchmarking.contenders import Contender
-from bgresults.benchmarking.lab import Lab
+from bgresults.benchmarking.lab import AnyLab
 from bgresults.benchmarking.streams import latencies, warm
 from bgresults.benchmarking.team import Team
 
-__all__ = ["CALM", "Slower", "find_pace", "lowest_pace"]
+__all__ = ["CALM", "Slower", "find_pace", "long_enough", "lowest_pace", "single_thread"]
 
 Way = TypeVar("Way")
 
@@ -27,44 +28,74 @@ CALM = 400
 _STEP = 1.25
 # A machine that keeps up with this is asked there.
 _HIGHEST = 20_000
-# Seconds of a stream, and how many of them: of each way the best one counts.
-_STREAM_SECONDS = 1.0
-_STREAMS = 2
-# Where a single thread is asked, as in P1.
+# So many streams have to be so slow, each of them: close to the pace at which Celery's threads stop keeping up, one
+# stream is slow and the next one is not.
+_STREAMS = 3
+# Where a single thread is asked, as in P1: for so many seconds.
 _SINGLE_RATE = 200
+_SINGLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Slower:
-    """The pace at which Celery's median is so many ``times`` that of its single thread."""
+    """The pace at which Celery is so many ``times`` slower than the median of its single thread.
+
+    Attributes:
+        times: so many.
+        share: the percentile that is: 50 for the median.
+    """
 
     times: float
+    share: int = 50
 
 
-def find_pace(lab: Lab, contenders: Sequence[Contender], teams: dict[str, Team], slower: Slower) -> int:
+def find_pace(
+    lab: AnyLab,
+    contenders: Sequence[Contender],
+    teams: dict[str, Team],
+    slower: Slower,
+    *,
+    single: float,
+    results: int,
+) -> int:
     """Return the lowest pace, in results per second, at which *each* of these is slower than one thread is.
 
     Args:
         lab: where.
         contenders: Celery's ways to wait.
         teams: the threads of each, warmed.
-        slower: than the best of them with a single thread.
+        slower: than one thread.
+        single: the seconds of that one, as :func:`single_thread` has them.
+        results: in a stream; more, if that is less than :func:`long_enough`.
     """
 
-    def median(contender: Contender, team: Team, rate: float) -> float:
-        per_thread = max(2, round(_STREAM_SECONDS * rate / team.size))
-        streams = (latencies(lab, contender, team, per_thread=per_thread, size=200, rate=rate) for _ in range(_STREAMS))
-        return min(percentile(taken, 50) for taken in streams)
+    def slowness(contender: Contender, rate: float) -> float:
+        team, least = teams[contender.name], math.inf
+        per_thread = long_enough(results, rate) // team.size
+        for _ in range(_STREAMS):
+            taken = latencies(lab, contender, team, per_thread=per_thread, size=200, rate=rate)
+            least = min(least, percentile(taken, slower.share) / single)
+            if least < slower.times:
+                break
+        return least
 
-    single = min(_single(lab, contender, median) for contender in contenders)
-    pace = lowest_pace(
-        contenders, lambda contender, rate: median(contender, teams[contender.name], rate) / single, slower.times
-    )
+    pace = lowest_pace(contenders, slowness, slower.times)
+    what = "median" if slower.share == 50 else f"p{slower.share}"
     lab.note(
-        f"pace: the lowest, in steps of {_STEP:g} from {CALM}/s, at which Celery's median is in either mode "
-        f"{slower.times:g} times that of one thread ({single * 1e6:.0f} µs): {pace}/s"
+        f"pace: the lowest, in steps of {_STEP:g} from {CALM}/s, at which Celery's {what} is in either mode, and in "
+        f"each of {_STREAMS} streams, {slower.times:g} times the median of one thread ({single * 1e6:.0f} µs): {pace}/s"
     )
     return pace
+
+
+def long_enough(results: int, rate: float) -> int:
+    """So many results, or as many as last for a second: threads that do not keep up need a while to be late."""
+    return max(results, round(rate))
+
+
+def single_thread(lab: AnyLab, contenders: Sequence[Contender]) -> float:
+    """Return the median of the best of these with one thread, in seconds; of those that any thread can wait with."""
+    return min(_single(lab, contender) for contender in contenders)
 
 
 def lowest_pace(ways: Sequence[Way], slowness: Callable[[Way, float], float], slower: float) -> int:
@@ -75,10 +106,14 @@ def lowest_pace(ways: Sequence[Way], slowness: Callable[[Way, float], float], sl
     return round(rate)
 
 
-def _single(lab: Lab, contender: Contender, median: Callable[[Contender, Team, float], float]) -> float:
+def _single(lab: AnyLab, contender: Contender) -> float:
     team = Team(1, contender.name)
+    per_thread = round(_SINGLE_SECONDS * _SINGLE_RATE)
     try:
         warm(lab, contender, team)
-        return median(contender, team, _SINGLE_RATE)
+        streams = [
+            latencies(lab, contender, team, per_thread=per_thread, size=200, rate=_SINGLE_RATE) for _ in range(2)
+        ]
+        return min(percentile(taken, 50) for taken in streams)
     finally:
         team.close()

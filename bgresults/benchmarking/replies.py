@@ -5,13 +5,15 @@ The broker is in the middle of all of it, with both sides alike: a worker's mess
 
 from __future__ import annotations
 
+import statistics
 import time
 from functools import partial
 
 from bgresults.benchmarking.arithmetic import percentile
 from bgresults.benchmarking.broker_lab import BrokerLab
-from bgresults.benchmarking.contenders import until_none_is_missed
+from bgresults.benchmarking.contenders import CELERY, until_none_is_missed
 from bgresults.benchmarking.lab import BODY_SIZES
+from bgresults.benchmarking.pace import Slower, find_pace, long_enough
 from bgresults.benchmarking.reply_contenders import ReplyContender, reply_contenders
 from bgresults.benchmarking.streams import latencies, warm
 from bgresults.benchmarking.wire import new_ids
@@ -19,7 +21,9 @@ from bgresults.benchmarking.wire import new_ids
 __all__ = ["measure_reply_latency", "measure_reply_rate"]
 
 
-def measure_reply_latency(lab: BrokerLab, *, threads: int, results: int, rate: int) -> None:
+def measure_reply_latency(
+    lab: BrokerLab, *, threads: int, results: int, rate: int, tail: Slower | None = None, single: float = 0.0
+) -> float:
     """Record the p50 and p99 of every contender in microseconds, one metric for each body size.
 
     Args:
@@ -27,19 +31,43 @@ def measure_reply_latency(lab: BrokerLab, *, threads: int, results: int, rate: i
         threads: that wait at the same time.
         results: in one round, for all threads together.
         rate: results per second, for all threads together.
+        tail: look for the pace at which Celery's p99 is that much slower than ``single``, and record the p99 at that
+            one; the one at ``rate`` is recorded beside it.
+        single: seconds, of Celery's single thread.
+
+    Returns:
+        The seconds of Celery's better mode: the median of the small bodies.
     """
     per_thread = max(2, results // threads)
+    small = min(BODY_SIZES, key=lambda label: BODY_SIZES[label])
     with reply_contenders(lab.url, threads, lab.note) as contenders:
         for contender in contenders:
             warm(lab, contender, contender.team)
+        streams: list[tuple[str, int, tuple[int, ...]]] = [(label, rate, (50, 99)) for label in BODY_SIZES]
+        if tail is not None:
+            teams = {contender.name: contender.team for contender in contenders}
+            theirs = [contender for contender in contenders if contender.name in CELERY]
+            pace = find_pace(lab, theirs, teams, tail, single=single, results=results)
+            streams = [(label, rate, (50,)) for label in BODY_SIZES]
+            streams += [(label, pace, (99,)) for label in BODY_SIZES]
         for number in lab.rounds():
-            for label, size in BODY_SIZES.items():
+            for label, asked, shares in streams:
                 for contender in lab.in_turn(contenders, number):
-                    taken = latencies(lab, contender, contender.team, per_thread=per_thread, size=size, rate=rate)
-                    for share in (50, 99):
-                        metric = f"{threads} threads, {label} p{share}"
-                        lab.record(metric, contender.name, percentile(taken, share) * 1e6)
+                    each = per_thread if asked == rate else long_enough(results, asked) // threads
+                    taken = latencies(
+                        lab, contender, contender.team, per_thread=each, size=BODY_SIZES[label], rate=asked
+                    )
+                    for share in shares:
+                        lab.record(
+                            f"{threads} threads, {label} p{share}", contender.name, percentile(taken, share) * 1e6
+                        )
+                    if tail is not None and 99 not in shares:
+                        lab.record(
+                            f"{threads} threads, {label} at {rate}/s p99", contender.name, percentile(taken, 99) * 1e6
+                        )
     lab.note(f"{threads} waiting: {rate} results/s in all, {threads * per_thread} per round")
+    recorded = lab.records[f"{threads} threads, {small} p50"]
+    return min(statistics.median(values) for name, values in recorded.items() if name in CELERY) / 1e6
 
 
 def measure_reply_rate(lab: BrokerLab, *, threads: int, results: int) -> None:

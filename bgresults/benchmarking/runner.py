@@ -25,10 +25,10 @@ QUICK_ROUNDS = 3
 
 
 def question_names(package: ModuleType) -> list[str]:
-    """The questions of a package: its modules p1, p2, p4b and so on, in this order."""
+    """The questions of a package: its modules d2 and so on, then p1, p2, p4b …, then w1 …, in this order."""
     found = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    questions = [name for name in found if re.fullmatch(r"p\d+[a-z]?", name)]
-    return sorted(questions, key=lambda name: (int(re.sub(r"\D", "", name)), name))
+    questions = [name for name in found if re.fullmatch(r"[dpw]\d+[a-z]?", name)]
+    return sorted(questions, key=lambda name: (name[0], int(re.sub(r"\D", "", name)), name))
 
 
 def main(package: ModuleType, arguments: Sequence[str] | None = None) -> int:
