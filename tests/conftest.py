@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 from bgresults.testing.processes import start_guard
@@ -28,6 +29,11 @@ _LEFT_OUT = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     if not faulthandler.is_enabled():
         faulthandler.enable()
+    # How long an example takes says something about the machine.
+    hypothesis.settings.register_profile(
+        "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("any machine")
     # It holds one descriptor for the whole session; started in a test, it would look like a leak of that test.
     start_guard()
 

@@ -209,7 +209,10 @@ CANVASES = [
     Row("nested group", lambda s: s.group(s("echo", 1), s.group(s("echo", 2), s.group(s("echo", 3))), s("echo", 4))),
     Row("group of chains", lambda s: s.group(s.chain(s("add", 1, 2), s("add", 3)), s("echo", "x"))),
     Row("group that fails", lambda s: s.group(s("echo", 1), s("fail", "CustomError", "one"))),
-    Row("group that fails twice", lambda s: s.group(s("fail", "KeyError", 1, countdown=1), s("fail", "ValueError", 2))),
+    # The first one fails when all has been looked at.
+    Row(
+        "group that fails twice", lambda s: s.group(s("fail", "KeyError", 1, countdown=10), s("fail", "ValueError", 2))
+    ),
     Row("group with an expired member", lambda s: s.group(s("echo", 1), s("echo", 2, expires=_PAST))),
     Row("chord", lambda s: s.chord([s("add", 1, 2), s("add", 3, 4)], s("echo"))),
     Row("chord of one", lambda s: s.chord([s("add", 1, 2)], s("echo"))),

@@ -29,7 +29,7 @@ from tests.celery.rows import EXCEPTIONS, ROWS, SERIALIZERS, VALUES, Canvas, Row
 from tests.support.workers import WorkerPool
 
 WAIT = 30
-CELERY_COMPRESSES = tuple(map(int, celery.__version__.split(".")[:2])) >= (5, 7)
+CELERY_COMPRESSES = GROUPS_CAN_BE_MADE_ANEW = tuple(map(int, celery.__version__.split(".")[:2])) >= (5, 7)
 # What becomes of a task, and how tasks are put together, has little to do with the serializer.
 QUICK = {"json": ROWS, "json gzip": VALUES}
 
@@ -129,6 +129,9 @@ def test_same(
     ours = outcome_of(lambda: future.result(WAIT))
     result = as_after_delay(app, sent.pop())
     sent.clear()
+    if hasattr(result, "results") and not GROUPS_CAN_BE_MADE_ANEW:
+        table.append(Line(row.name, serializer, "-", str(ours), "not compared"))
+        pytest.skip("get() of a group's result that was made anew times out in this test before Celery 5.7")
     theirs = outcome_of(lambda: result.get(timeout=WAIT))
     watch: Callable[[Any], Any] = watcher.watch_group if hasattr(result, "results") else watcher.watch
     watched = outcome_of(lambda: watch(result).result(WAIT))
@@ -173,7 +176,9 @@ def test_a_timeout(worker_for: WorkerPool, from_celery: FromCelery, table: list[
     watched = outcome_of(lambda: watcher.watch(result).result(0.1))
     table.append(Line("timeout", "json", str(theirs), str(ours), "no: ours is that of concurrent.futures"))
     assert isinstance(theirs.error, celery.exceptions.TimeoutError)
-    assert type(ours.error) is type(watched.error) is concurrent.futures.TimeoutError
+    for error in (ours.error, watched.error):
+        assert isinstance(error, TimeoutError)
+        assert isinstance(error, concurrent.futures.TimeoutError)
     assert future.result(WAIT) == result.get(timeout=WAIT) == 1
 
 

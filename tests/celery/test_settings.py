@@ -258,7 +258,6 @@ def test_the_name_of_the_thread(redis_server: RedisServer, new_app: NewApp, from
         ("disabled://", "disabled"),
         (None, "not set"),
         ("file:///tmp", "file"),
-        ("sentinel://user:secret@localhost:26379/0", "sentinel"),
         ("nonsense://x", "nonsense"),
     ],
 )
@@ -304,3 +303,14 @@ def test_overrides_win(redis_server: RedisServer, new_app: NewApp, from_celery: 
     options = RedisOptions(username="override", health_check_interval=3)
     found = read_settings(app, {"redis": options})
     assert found["redis"] == RedisOptions(username="override", password="secret", health_check_interval=3)
+
+
+def test_the_largest_body(redis_server: RedisServer, new_app: NewApp, from_celery: FromCelery) -> None:
+    writer, small, large = ResultWriter(redis_server), new_id(), new_id()
+    writer.store(small, "x")
+    writer.store(large, "x" * 1000)
+    watcher = from_celery(new_app(result_backend=redis_server.url()), max_body_size=1000)
+    assert watcher.watch(small).result(WAIT) == "x"
+    with pytest.raises(ResultDecodeError, match=r"1000 bytes.*max_body_size"):
+        watcher.watch(large).result(WAIT)
+    writer.close()

@@ -46,8 +46,11 @@ class Account:
 
     def rotate(self, password: str) -> None:
         """Another password from now on, and nobody stays who logged in with the old one."""
-        self._change("resetpass", f">{password}")
-        self._server.command("CLIENT", "KILL", "USER", "app")
+        with self._server.client() as client, client.pipeline(transaction=True) as both:
+            # In one step: who logged in with the new one in between would not stay either.
+            both.execute_command("ACL", "SETUSER", "app", "resetpass", f">{password}")
+            both.execute_command("CLIENT", "KILL", "USER", "app")
+            both.execute()
 
     def _change(self, *rules: str) -> None:
         self._server.acl("SETUSER", "app", *rules)

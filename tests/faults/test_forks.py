@@ -22,6 +22,7 @@ from tests.support import wait_until
 from tests.support.forks import c_fork, run_in_child
 from tests.support.results import ResultWriter, new_ids, state_body
 from tests.support.sockets import connections
+from tests.support.stages import until_at_rest
 
 WAIT = 20
 
@@ -59,6 +60,8 @@ def test_watching_in_the_child_just_works(
         assert resolves(watcher, own_redis)
         watcher.close()
 
+    # An answer must not wake the drain thread in the middle of a C-level fork.
+    until_at_rest(watcher)
     in_child(child, fork=fork)
     assert resolves(watcher, own_redis)
     assert watcher.pending == len(parents)
@@ -100,6 +103,8 @@ def test_inherited_futures_fail_when_they_are_touched(
         assert not cancelled.cancel()
         assert isinstance(held.exception(0), ForkedError)
 
+    # An answer must not wake the drain thread in the middle of a C-level fork.
+    until_at_rest(watcher)
     in_child(child, fork=fork)
     release.set()
     holder.join(WAIT)
@@ -117,6 +122,8 @@ def test_dropping_and_collecting_in_the_child_reaches_nobody(
     futures = watcher.watch_many(new_ids(50))
     streams = [watcher.updates(task_id) for task_id in new_ids(5)]
     wait_until(lambda: len(writer.channels()) == 55, "the subscriptions")
+    # They have been read as well: what comes from now on is not the parent's.
+    until_at_rest(watcher)
     commands = commands_seen(writer)
 
     def child() -> None:

@@ -24,9 +24,9 @@ from tests.support.threads import in_threads
 WAIT = 30
 THREADS = 24
 TIMEOUTS = (0, 0.05, 1)
-# Seconds beyond the timeout; on an idle machine all come back within 20 ms.
-USUALLY_LATE = 0.05
-EVER_LATE = 1.0
+# Seconds beyond the timeout; on an idle machine all come back within 20 ms, on a busy one when it is their turn.
+USUALLY_LATE = 0.3
+EVER_LATE = 5.0
 
 # As a user has them: a frozen server is found out within 20 s, and the next attempt comes within 5 s.
 DEFAULTS: dict[str, Any] = {}

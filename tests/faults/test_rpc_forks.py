@@ -15,7 +15,7 @@ import pytest
 from bgresults import AMQPOptions, ForkedError, ResultWatcher
 from tests.support import wait_until
 from tests.support.forks import c_fork, c_fork_with_child_hook, run_in_child
-from tests.support.gates import drain_thread_held, until_threads_sleep
+from tests.support.gates import drain_thread_held
 from tests.support.results import new_id, new_ids
 from tests.support.rpc_lines import WAIT, Line, line_to, shared_node, shared_node_ca
 from tests.support.rpc_load import resolves
@@ -65,8 +65,6 @@ def test_the_child_has_a_queue_of_its_own(line: Line, watcher: ResultWatcher, fo
         assert not late.done()
         watcher.close()
 
-    # One that waits for the interpreter's own lock would leave the child of a C-level fork without it, for ever.
-    until_threads_sleep()
     in_child(child, fork=fork)
     assert watcher.reply_to == parents_queue
     assert line.writer.counts(parents_queue) == (0, 1)
@@ -93,8 +91,6 @@ def test_nothing_is_said_on_the_inherited_socket(line: Line, watcher: ResultWatc
         watcher.close()
         gc.collect()
 
-    # One that waits for the interpreter's own lock would leave the child of a C-level fork without it, for ever.
-    until_threads_sleep()
     in_child(child, fork=fork)
     assert line.proxy.recorded("to_server") == said
     assert (line.proxy.connections, line.proxy.connections_made) == (1, made)

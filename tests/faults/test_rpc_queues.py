@@ -93,6 +93,49 @@ def test_expired_while_away(line: Line) -> None:
         arrives(line, watcher, watcher.watch(new_id()))
 
 
+def test_out_of_reach_for_a_while(line: Line) -> None:
+    """A broker that is going down, or whose node with the queue is, says 404 as well. That is no loss."""
+    with line.watcher(on_reply_loss="fail") as watcher:
+        future = line.consumed(watcher)
+        line.proxy.refuse()
+        line.proxy.cut()
+        line.noticed(watcher)
+        line.reply(watcher, future, "kept")
+        line.node.control("eval", 'rabbit_amqqueue_sup_sup:stop_for_vhost(<<"/">>).')
+        try:
+            passed = line.proxy.connections_made
+            line.proxy.accept()
+            wait_until(lambda: line.proxy.connections_made > passed + 2, "several attempts", WAIT)
+            assert not watcher.connected
+        finally:
+            line.node.restart()
+        line.writer.reconnect()
+        assert future.result(WAIT) == "kept"
+        stats = watcher.stats()
+        assert (stats.queues_lost, stats.failed) == (0, 0)
+        assert not [record for record in line.log.records if "was deleted" in record.getMessage()]
+
+
+def test_one_for_each_task_out_of_reach_for_a_while(line: Line) -> None:
+    """The same; the connection lives, and each queue is asked for until it can be used again."""
+    with line.watcher(binding="task", on_reply_loss="fail") as watcher:
+        future = watcher.watch(new_id())
+        wait_until(lambda: line.writer.consumers(future.task_id) == 1, "the consumer", WAIT)
+        line.proxy.refuse()
+        line.proxy.cut()
+        line.noticed(watcher)
+        line.writer.write(future.task_id, future.task_id, "kept")
+        line.node.control("eval", 'rabbit_amqqueue_sup_sup:stop_for_vhost(<<"/">>).')
+        try:
+            line.proxy.accept()
+            assert watcher.wait_ready(WAIT)
+        finally:
+            line.node.restart()
+        line.writer.reconnect()
+        assert future.result(WAIT) == "kept"
+        assert (watcher.stats().queues_lost, watcher.stats().failed) == (0, 0)
+
+
 def test_it_does_not_expire_while_it_is_consumed(line: Line) -> None:
     with line.watcher(queue_expires=1.0) as watcher:
         future = line.consumed(watcher)

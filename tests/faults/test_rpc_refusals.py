@@ -15,7 +15,8 @@ from tests.support.logs import Told
 from tests.support.results import new_id
 from tests.support.rpc_lines import QUICK, RECOVERED, WAIT, shared_node
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(120)]
+# Each command of an administrator starts a program that takes seconds, and on a busy machine many.
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(300)]
 
 SECRET = "wrong-s3cret"
 

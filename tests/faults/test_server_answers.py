@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
 
 import pytest
 
-from bgresults import BackendUnavailableError, ResultWatcher, RetryPolicy
+from bgresults import BackendUnavailableError, ResultFuture, ResultWatcher, RetryPolicy
+from bgresults.dispatcher import SLOW_CALLBACK
+from bgresults.session import Session
 from bgresults.testing import FaultProxy, RedisServer
 from tests.support import wait_until
+from tests.support.calls import Caller
 from tests.support.logs import Told
 from tests.support.outages import ALERT, PATIENCE, QUICK, is_refused_at_once, through, vain_attempts, watched_for_good
 from tests.support.results import ResultWriter, new_id, new_ids
@@ -102,6 +106,71 @@ def test_giving_up(own_redis: RedisServer, writer: ResultWriter, proxy: FaultPro
         told.just("WARNING", "INFO")
 
 
+class LateLook:
+    """A ``watch()`` in a thread of its own, which looks late at whether it is refused: it is registered meanwhile."""
+
+    def __init__(self, watcher: ResultWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._looks, self._go_on = threading.Event(), threading.Event()
+        look = Session.current_refusal
+
+        def look_late(session: Session) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                self._looks.set()
+                self._go_on.wait(PATIENCE)
+            return look(session)
+
+        monkeypatch.setattr(Session, "current_refusal", look_late)
+        self._caller = Caller(lambda: watcher.watch(new_id()))
+        assert self._looks.wait(PATIENCE)
+
+    def outcome(self) -> ResultFuture:
+        """Let it look, and return its future."""
+        self._go_on.set()
+        future = self._caller.outcome()
+        assert isinstance(future, ResultFuture)
+        return future
+
+
+@pytest.fixture
+def refusing(own_redis: RedisServer, writer: ResultWriter, proxy: FaultProxy) -> Iterator[ResultWatcher]:
+    """A watcher that has given up: everybody may subscribe, and nobody may read."""
+    policy = RetryPolicy(initial=0.01, maximum=0.05, give_up_after=0.1)
+    with ResultWatcher(through(proxy), redis=ALERT, retry=policy) as watcher:
+        watched_for_good(watcher, writer)
+        own_redis.acl("SETUSER", "default", "-mget")
+        assert isinstance(watcher.watch(new_id()).exception(PATIENCE), BackendUnavailableError)
+        yield watcher
+
+
+def test_a_watch_that_is_refused_late(
+    refusing: ResultWatcher, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves in the middle of an attempt that would have shown, by reading its result, that nothing is mended."""
+    late = LateLook(refusing, monkeypatch)
+    proxy.hold(b"SUBSCRIBE")
+    is_refused_at_once(refusing)
+    wait_until(proxy.holding.is_set, "the attempt that a watch asks for")
+    assert isinstance(late.outcome().exception(0), BackendUnavailableError)
+    proxy.release()
+    vain_attempts(proxy, meanwhile=lambda: is_refused_at_once(refusing))
+    assert refusing.stats().state == "failed"
+
+
+def test_a_watch_that_is_not_refused_any_more(
+    refusing: ResultWatcher, own_redis: RedisServer, writer: ResultWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was registered while it would have been, and looks when that is over."""
+    late = LateLook(refusing, monkeypatch)
+    is_refused_at_once(refusing)
+    wait_until(lambda: refusing.stats().watched == 4, "the thread to hear of it")
+    own_redis.acl("SETUSER", "default", "+mget")
+    wait_until(lambda: not refusing.watch(new_id()).done(), "the probe that a watch asks for")
+    future = late.outcome()
+    assert not future.done()
+    writer.write(future.task_id, "found")
+    assert future.result(PATIENCE) == "found"
+
+
 @pytest.mark.parametrize("name", PASSING)
 def test_from_the_start(own_redis: RedisServer, writer: ResultWriter, proxy: FaultProxy, name: str, told: Told) -> None:
     """Nothing has worked yet, and still it is no refusal: it passes by itself."""
@@ -145,8 +214,11 @@ def test_cut_off_for_not_reading(own_redis: RedisServer, writer: ResultWriter, t
     held, release = threading.Event(), threading.Event()
 
     def hold(_: object) -> None:
+        began = time.monotonic()
         held.set()
         assert release.wait(PATIENCE)
+        # Long enough for a line about it, however fast the machine is.
+        wait_until(lambda: time.monotonic() - began > 2 * SLOW_CALLBACK, "the callback to take long")
 
     with ResultWatcher(own_redis.url(), retry=QUICK) as watcher:
         first = watched_for_good(watcher, writer)

@@ -105,12 +105,8 @@ def test_waiting_in_a_callback_is_refused(watcher: ResultWatcher, writer: Result
     writer.write(future.task_id, 1)
     wait_until(lambda: len(errors) == 4, "all four refusals")
     assert finished == [1], "a finished one may be asked"
-    assert [type(error) for error in errors] == [
-        WouldDeadlockError,
-        WouldDeadlockError,
-        FutureTimeoutError,
-        WouldDeadlockError,
-    ]
+    assert [isinstance(error, WouldDeadlockError) for error in errors] == [True, True, False, True]
+    assert isinstance(errors[2], FutureTimeoutError)
     writer.write(other.task_id, 2)
     assert other.result(WAIT) == 2
 

@@ -15,6 +15,7 @@ import pytest
 from bgresults import ResultWatcher, WatcherClosedError
 from bgresults.testing.servers import RedisServer, free_port
 from tests.support import wait_until
+from tests.support.gates import drain_thread_held
 from tests.support.results import ResultWriter, new_ids
 from tests.support.sockets import connections
 from tests.support.threads import in_threads
@@ -53,6 +54,28 @@ def test_after_it(watcher: ResultWatcher) -> None:
     with pytest.raises(WatcherClosedError):
         watcher.wait_ready(1)
     assert watcher.pending == 0
+
+
+def test_the_counters_add_up(watcher: ResultWatcher) -> None:
+    """What callers did in the last moment, when the thread took no command any more, is counted as well."""
+    settled = watcher.watch_many(new_ids(3))
+    wait_until(lambda: watcher.stats().watched == 3, "the first futures to be counted")
+    before = watcher.stats()
+    with drain_thread_held(watcher):
+        unseen = watcher.watch_many(new_ids(6))
+        for future in (settled.pop(), unseen.pop(), unseen.pop()):
+            assert future.cancel()
+        del future
+        settled.pop()
+        unseen.pop()
+        watcher.close(timeout=0.01)
+    wait_until(lambda: not watcher.stats().thread_alive, "the thread to end")
+    stats = watcher.stats()
+    # That which holds the thread is one more, or a few; each of them expires.
+    assert stats.watched == 9 + stats.expired - before.expired
+    assert (stats.cancelled, stats.dropped, stats.failed, stats.pending) == (3, 2, 4, 0)
+    assert stats.watched == stats.resolved + stats.failed + stats.cancelled + stats.dropped + stats.expired
+    assert stats.subscribed == 0, "nobody is asked for anything any more"
 
 
 def test_closing_before_the_first_watch() -> None:

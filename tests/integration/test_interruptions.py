@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from bgresults import BackendUnavailableError, ForkedError, ResultWatcher, TaskMeta, TooManyPendingError
-from bgresults import registration as registration_module
 from bgresults.testing import RedisServer
 from tests.support import wait_until
 from tests.support.forks import run_in_child
@@ -128,20 +127,18 @@ class TestTakenBack:
     def test_ids_that_the_thread_has_asked_for_already(
         self, redis_server: RedisServer, key_prefix: str, writer: ResultWriter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The caller finds out that there is no room after the thread has subscribed."""
-        take_back = registration_module.take_back
-
-        with ResultWatcher(redis_server.url(), key_prefix=key_prefix, max_pending=5) as watcher:
+        """A signal handler raises in the call, after the thread has subscribed."""
+        with ResultWatcher(redis_server.url(), key_prefix=key_prefix) as watcher:
             kept = watcher.watch_many(new_ids(5))
             wait_until(lambda: len(writer.channels()) == 5, "the subscriptions")
 
-            def late(*arguments: Any) -> None:
+            def interrupted() -> None:
                 watcher._session.wake()
                 wait_until(lambda: len(writer.channels()) == 8, "the subscriptions of what will be taken back")
-                take_back(*arguments)
+                raise KeyboardInterrupt
 
-            monkeypatch.setattr(registration_module, "take_back", late)
-            with pytest.raises(TooManyPendingError):
+            monkeypatch.setattr(watcher._session, "current_refusal", interrupted)
+            with pytest.raises(KeyboardInterrupt):
                 watcher.watch_many(new_ids(3))
             wait_until(lambda: len(writer.channels()) == 5, "the end of the three")
             assert watcher.stats().watched == len(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -74,9 +75,9 @@ def test_a_chain(worker: TaskWorker, redis_server: RedisServer) -> None:
 
 
 def test_the_settings_reach_the_worker(worker_for: WorkerPool, redis_server: RedisServer, key_prefix: str) -> None:
-    worker = worker_for(
-        result_extended=True, result_backend_transport_options={"global_keyprefix": key_prefix}, concurrency=1
-    )
+    # Celery 5.4 adds the underscore even if there is one.
+    options = {"global_keyprefix": key_prefix.removesuffix("_")}
+    worker = worker_for(result_extended=True, result_backend_transport_options=options, concurrency=1)
     meta = stored(redis_server, worker.send("add", 1, 1), prefix=key_prefix)
     assert (meta["name"], meta["args"]) == ("add", [1, 1])
     worker.process.stop()
@@ -85,6 +86,8 @@ def test_the_settings_reach_the_worker(worker_for: WorkerPool, redis_server: Red
 def test_celerys_own_wait_leaves_nothing(worker: TaskWorker) -> None:
     app = worker.make_app()
     assert app.signature("add", (2, 2)).apply_async().get(timeout=10) == 4
+    # While the application is open: in Celery 5.4 a result that goes later connects once more.
+    gc.collect()
 
 
 def test_workers_are_kept(worker_for: WorkerPool) -> None:

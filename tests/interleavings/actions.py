@@ -7,8 +7,7 @@ import ctypes
 import gc
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import InvalidStateError
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from tests.interleavings.bench import CANCELLED, CLOSED, VALUE, Run, end_of
 from tests.support.forks import c_fork, c_fork_with_child_hook, run_in_child
 from tests.support.stops import Stop
 
-__all__ = ["ACTIONS", "DRAIN_ACTIONS", "Action", "hook_only_fork", "unheard_fork"]
+__all__ = ["ACTIONS", "DRAIN_ACTIONS", "Action", "unheard_fork"]
 
 
 @dataclass(frozen=True)
@@ -38,41 +37,20 @@ class Action:
 
 
 def unheard_fork() -> int:
-    """A C-level fork that Python itself hears of in the child, and this library does not.
-
-    One that Python does not hear of either, beside threads that run, may leave Python's own locks locked for ever.
-    """
-    with _undisturbed():
-        pid = c_fork()
-        if pid == 0:
-            hook, forking._reset = forking._reset, lambda: None
-            ctypes.pythonapi.PyOS_AfterFork_Child()
-            forking._reset = hook
+    """A C-level fork that Python itself hears of in the child, and this library does not."""
+    pid = c_fork()
+    if pid == 0:
+        hook, forking._reset = forking._reset, lambda: None
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        forking._reset = hook
     return pid
-
-
-def hook_only_fork() -> int:
-    """What uWSGI makes with ``py-call-osafterfork``, beside threads that run."""
-    with _undisturbed():
-        return c_fork_with_child_hook()
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No other thread asks for the interpreter meanwhile: the child would wait for an asker who is not there."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1000)
-    # Who is waiting for it already gets it now.
-    time.sleep(0.0005)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
 
 
 def _fork(fork: Callable[[], int]) -> Callable[[Run, Stop], None]:
     def act(run: Run, stop: Stop) -> None:
         before = run.bench.connections_received()
+        if fork is not os.fork:
+            stop.hold_still()
 
         def fork_and_let_go() -> int:
             pid = fork()
@@ -129,10 +107,11 @@ def _watch(run: Run, stop: Stop) -> None:
         assert run.watcher.closed
 
 
-# From 3.13 on Python cannot be told in the child alone.
+# From 3.13 on PyOS_AfterFork_Child() aborts the process where PyOS_BeforeFork() did not come first; and without the
+# former, no fork beside threads that run is safe.
 _C_FORKS = [
     Action("unheard_fork", _fork(unheard_fork)),
-    Action("child_hook_only", _fork(hook_only_fork)),
+    Action("child_hook_only", _fork(c_fork_with_child_hook)),
 ]
 
 ACTIONS = [

@@ -124,7 +124,7 @@ def _next_of_stream(run: Run) -> None:
     try:
         for _ in run.kept[0]:
             pass
-    except (FutureTimeoutError, WatcherClosedError):
+    except (TimeoutError, WatcherClosedError):
         pass
     except ForkedError:
         assert os.getpid() != run.pid

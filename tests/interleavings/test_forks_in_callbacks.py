@@ -1,21 +1,24 @@
-"""A fork in a callback: the child is the drain thread, with the parent's connections in its hands."""
+"""A fork in a callback: the child is the drain thread, with the parent's connections in its hands.
+
+The main thread sleeps meanwhile, and does not look from time to time: a C-level fork waits until nobody is awake.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.interleavings.actions import hook_only_fork, unheard_fork
+from tests.interleavings.actions import unheard_fork
 from tests.interleavings.bench import VALUE, Bench, Run, end_of
-from tests.support import wait_until
-from tests.support.forks import run_in_child
+from tests.support.forks import c_fork_with_child_hook, run_in_child
 from tests.support.gates import drain_thread_held
 
 FORKS = pytest.mark.parametrize(
-    "fork", [os.fork, *([unheard_fork, hook_only_fork] if sys.version_info < (3, 13) else [])]
+    "fork", [os.fork, *([unheard_fork, c_fork_with_child_hook] if sys.version_info < (3, 13) else [])]
 )
 KINDS = pytest.mark.parametrize("kind", ["done", "update", "last_update"])
 
@@ -30,11 +33,15 @@ def call_back(run: Run, kind: str, callback: Callable[[], object]) -> None:
     """Have the drain thread call ``callback`` once, for the state of a task; two other futures wait meanwhile."""
     waiting = [run.watch(run.new_id()), run.watch()]
     called: list[bool] = []
+    over = threading.Event()
 
     def once(_: object) -> None:
         if not called:
             called.append(True)
-            callback()
+            try:
+                callback()
+            finally:
+                over.set()
 
     if kind == "done":
         waiting[1].add_done_callback(once)
@@ -43,7 +50,7 @@ def call_back(run: Run, kind: str, callback: Callable[[], object]) -> None:
     run.until_idle(*(future.task_id for future in waiting))
     before = run.bench.connections_received()
     run.bench.writer.write(run.task_id, "value", "PROGRESS" if kind == "update" else "SUCCESS")
-    wait_until(lambda: called, "the callback")
+    assert over.wait(60), "the callback did not come to its end"
     run.kept.append(before)
 
 
@@ -61,7 +68,6 @@ def test_the_child_uses_the_watcher(run: Run, kind: str, fork: Callable[[], int]
         run.watcher.close()
 
     call_back(run, kind, lambda: run.exit_codes.append(run_in_child(child, fork=fork)))
-    wait_until(lambda: run.exit_codes, "the end of the child", timeout=60)
     assert run.exit_codes == [0]
     assert run.bench.connections_received() - run.kept[0] == 4, "two of the child's own, two of its child's"
     run.finish()
@@ -84,7 +90,6 @@ def test_the_child_returns_into_the_loop(run: Run, kind: str, fork: Callable[[],
             os.write(write, b"grandchild")
 
     call_back(run, kind, fork_twice)
-    wait_until(lambda: pids, "the fork")
     os.close(write)
     assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
     # The pipe ends when the last of the two has ended.
@@ -109,7 +114,6 @@ def test_the_child_raises(run: Run, kind: str) -> None:
         pids.append(pid)
 
     call_back(run, kind, fork)
-    wait_until(lambda: pids, "the fork")
     assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
     assert run.bench.connections_received() == run.kept[0]
     run.finish()
@@ -120,6 +124,7 @@ def test_the_child_raises(run: Run, kind: str) -> None:
 def test_the_child_calls_nobody_else(run: Run, fork: Callable[[], int]) -> None:
     """Two results come in one piece. The callback of the first forks, and that of the second is the parent's alone."""
     pids: list[int] = []
+    forked = threading.Event()
     read, write = os.pipe()
     first = run.watch()
     second = run.watch(run.new_id(), on_update=lambda _: os.write(write, b"called"))
@@ -129,13 +134,14 @@ def test_the_child_calls_nobody_else(run: Run, fork: Callable[[], int]) -> None:
         pid = fork()
         if pid:
             pids.append(pid)
+            forked.set()
 
     first.add_done_callback(fork_here)
     with drain_thread_held(run.watcher):
         run.write(first.task_id)
         run.write(second.task_id)
     del first, second
-    wait_until(lambda: pids, "the fork")
+    assert forked.wait(60)
     assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
     run.finish()
     os.close(write)

@@ -12,16 +12,16 @@ import pytest
 
 from bgresults import RedisOptions, ResultWatcher
 from bgresults.testing import FaultProxy, RedisServer, ThrowAwayCA
-from tests.interleavings.actions import hook_only_fork, unheard_fork
+from tests.interleavings.actions import unheard_fork
 from tests.support import wait_until
 from tests.support.calls import until_in
-from tests.support.forks import run_in_child
+from tests.support.forks import c_fork_with_child_hook, run_in_child
 from tests.support.results import ResultWriter, new_id
 from tests.support.sockets import connections
 
 WAIT = 20
 FORKS = pytest.mark.parametrize(
-    "fork", [os.fork, *([unheard_fork, hook_only_fork] if sys.version_info < (3, 13) else [])]
+    "fork", [os.fork, *([unheard_fork, c_fork_with_child_hook] if sys.version_info < (3, 13) else [])]
 )
 # The first bytes of every TLS connection: a handshake record of version 1.0, whatever comes of it.
 CLIENT_HELLO = b"\x16\x03\x01"

@@ -59,7 +59,7 @@ def test_a_signal(bench: Bench, operation: str, handler: str, functions: set[str
     INTERRUPTED.lines_in(bench, of(CALLERS, operation), by(HANDLERS, handler), functions)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python cannot be told of a fork in the child alone")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="PyOS_AfterFork_Child() aborts without PyOS_BeforeFork()")
 @pytest.mark.parametrize(
     ("operation", "functions"),
     [

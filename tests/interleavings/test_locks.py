@@ -6,7 +6,6 @@ import contextlib
 import gc
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
@@ -27,8 +26,7 @@ FORKS = pytest.mark.parametrize(
     "fork", [os.fork, c_fork, c_fork_with_child_hook], ids=["fork", "c_fork", "child_hook_only"]
 )
 
-# From 3.13 on Python itself does not survive two C-level forks, one in the child of the other, beside threads.
-SECOND_FORKS = pytest.mark.parametrize("fork", [os.fork, *([c_fork] if sys.version_info < (3, 13) else [])])
+SECOND_FORKS = pytest.mark.parametrize("fork", [os.fork, c_fork], ids=["fork", "c_fork"])
 
 
 class Scene(Run):

@@ -6,30 +6,10 @@ kills it brings that moment about; none of them waits for luck.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.mutants.mutant import Mutant
+from tests.mutants.registry import REGISTRY_MUTANTS
 
 __all__ = ["MUTANTS", "Mutant"]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One edit.
-
-    Attributes:
-        name: what is wrong with it.
-        why: what goes wrong then.
-        file: path from the root of the project.
-        original: text that is in the file exactly once.
-        replacement: what takes its place.
-        killer: node id of the test that has to fail.
-    """
-
-    name: str
-    why: str
-    file: str
-    original: str
-    replacement: str
-    killer: str
 
 
 MUTANTS = (
@@ -188,18 +168,20 @@ MUTANTS = (
         "tests/unit/test_wakeup.py::test_many_wakes_are_one_byte",
     ),
     Mutant(
-        "looked-before-inserting",
-        "A watcher that is closed between the look and the insertion leaves a future that nobody ends.",
+        "not-looked-after-inserting",
+        "A watcher that is closed in the middle of a watch leaves a future that nobody ends.",
         "bgresults/registration.py",
-        "    try:\n        for ref in refs:\n            pending.add(ref)\n"
-        "        if pinned:\n            for future in futures:\n                pending.pin(future)\n"
-        "        session.commands.append((Command.WATCH, refs))\n"
-        "        refusal = session.current_refusal()\n",
-        "    try:\n        refusal = session.current_refusal()\n"
-        "        for ref in refs:\n            pending.add(ref)\n"
-        "        if pinned:\n            for future in futures:\n                pending.pin(future)\n"
-        "        session.commands.append((Command.WATCH, refs))\n",
+        "        return session.current_refusal()\n",
+        "        return None\n",
         "tests/faults/test_guards.py::test_closing_in_the_middle_of_a_watch",
+    ),
+    Mutant(
+        "registered-before-there-is-room",
+        "Two calls refuse each other the last slot, and more than max_pending are to be seen.",
+        "bgresults/registration.py",
+        "_CROWD = 100\n",
+        "_CROWD = 0\n",
+        "tests/limits/test_max_pending.py::test_what_is_refused_was_never_registered[redis]",
     ),
     Mutant(
         "joined-without-a-second-look",
@@ -213,8 +195,8 @@ MUTANTS = (
         "heap-never-compacted",
         "Every watch of the last day stays in memory, whatever became of it.",
         "bgresults/pending.py",
-        "            if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):\n",
-        "            if False:\n",
+        "        if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):\n",
+        "        if False:\n",
         "tests/unit/test_pending.py::TestDeadlines::test_a_hundred_thousand_that_left_leave_no_heap",
     ),
     Mutant(
@@ -230,8 +212,8 @@ MUTANTS = (
         "rpc-nothing-acknowledged",
         "The prefetch window fills with what nobody acknowledged, and then the broker sends nothing any more.",
         "bgresults/consumers/rpc/replies.py",
-        "        if last is not None and link.acknowledges_many and acknowledge:\n",
-        "        if False:\n",
+        "        deferred = acknowledge and link.acknowledges_many\n",
+        "        deferred = False\n",
         "tests/faults/test_rpc_queues.py::TestASmallWindow::test_states_that_are_not_final",
     ),
     Mutant(
@@ -291,4 +273,21 @@ MUTANTS = (
         "        return False\n",
         "tests/integration/test_rpc_wakeups.py::test_a_reply_that_comes_before_the_watch",
     ),
+    Mutant(
+        "sentinel-believed-blindly",
+        "An old answer of a sentinel leads to a replica, where some of the results are never heard of.",
+        "bgresults/consumers/redis/masters.py",
+        '        if role != b"master":\n',
+        "        if False:\n",
+        "tests/faults/test_sentinel_answers.py::test_a_master_that_is_a_replica",
+    ),
+    Mutant(
+        "sentinel-asked-once",
+        "The sentinels give up a master that we still reach, and we stay with it.",
+        "bgresults/consumers/redis/masters.py",
+        "        if now >= self._next_look:\n",
+        "        if False:\n",
+        "tests/faults/test_sentinel_answers.py::test_another_master_while_the_old_one_stays",
+    ),
+    *REGISTRY_MUTANTS,
 )

@@ -78,6 +78,11 @@ class ReplyWriter:
             **properties,
         )
 
+    def write_message(self, queue: str | None, message: Any) -> None:
+        """Reply with a message of py-amqp's own, whatever it makes of its properties. AMQP only."""
+        assert queue is not None, "the reply queue must be known"
+        self._producer.channel.basic_publish(message, "", queue)
+
     def fail(self, queue: str | None, task_id: str, error: Exception, traceback: str = "Traceback ...") -> None:
         """The state of a task that raised ``error``."""
         described = {

@@ -18,6 +18,7 @@ def run_in_children(
     *,
     fork: Callable[[], int],
     quiet: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    seconds: int = 20,
 ) -> list[int]:
     """Fork ``count`` times, have all children run ``function`` at once; return their exit codes.
 
@@ -25,6 +26,7 @@ def run_in_children(
     calling thread: where Python does not hear of one, only the main thread counts as that in the child.
 
     Args:
+        seconds: after which a child has hung.
         quiet: entered around the forks, and left as soon as the last child is there.
     """
     # What is buffered would be written by each child too.
@@ -36,6 +38,6 @@ def run_in_children(
             pid = fork()
             if pid == 0:
                 # Forked already: does what a child does, and ends there.
-                run_in_child(function, fork=lambda: 0)
+                run_in_child(function, fork=lambda: 0, seconds=seconds)
             pids.append(pid)
-    return [run_in_child(function, fork=lambda pid=pid: pid) for pid in pids]  # type: ignore[misc]
+    return [run_in_child(function, fork=lambda pid=pid: pid, seconds=seconds) for pid in pids]  # type: ignore[misc]

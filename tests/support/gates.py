@@ -66,6 +66,9 @@ def _other_threads() -> dict[str, list[str]]:
     found = {}
     for task in Path("/proc/self/task").iterdir():
         if task.name != str(threading.get_native_id()):
-            lines = (task / "status").read_text().splitlines()
+            try:
+                lines = (task / "status").read_text().splitlines()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # It ended in the meantime.
             found[task.name] = [line for line in lines if line.startswith(("State", "voluntary", "nonvoluntary"))]
     return found

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from bgresults.testing import RedisServer
+from bgresults.testing import RedisServer, SentinelTrio
 
 __all__ = ["ResultWriter", "new_id", "new_ids", "state_body"]
 
@@ -41,12 +41,12 @@ class ResultWriter:
     """Plays the workers of one test.
 
     Args:
-        server: where to.
+        server: where to; of a trio, to whichever server is the master.
         prefix: what the keys begin with, complete with its separator.
         db: number of the database.
     """
 
-    def __init__(self, server: RedisServer, prefix: str = "", db: int = 0) -> None:
+    def __init__(self, server: RedisServer | SentinelTrio, prefix: str = "", db: int = 0) -> None:
         self.client = server.client(db=db)
         # Connected now, so that a test that counts connections can count this one first.
         self.client.ping()

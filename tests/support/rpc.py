@@ -17,7 +17,17 @@ from tests.support.broker import ReplyWriter
 from tests.support.consumers import Recorder
 from tests.support.sockets import copies
 
-__all__ = ["QUEUE_ARGUMENTS", "Holder", "RpcBench", "cut_connections", "leave_ghosts", "port_of", "proxy_to", "through"]
+__all__ = [
+    "QUEUE_ARGUMENTS",
+    "Holder",
+    "RpcBench",
+    "cut_connections",
+    "leave_ghosts",
+    "port_of",
+    "proxy_to",
+    "through",
+    "through_port",
+]
 
 # kombu has no types of its own.
 _Connection: Any = Connection
@@ -60,9 +70,14 @@ def proxy_to(url: str) -> FaultProxy:
 
 def through(proxy: FaultProxy, url: str) -> str:
     """The URL of the broker behind the proxy, with the same credentials and virtual host."""
+    return through_port(proxy.port, url)
+
+
+def through_port(port: int, url: str) -> str:
+    """The URL of the broker, as if it were at this port of this machine."""
     parts = urlsplit(url)
     credentials, at, _ = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{proxy.port}"))
+    return urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{port}"))
 
 
 def _local_ports(port: int) -> set[int]:

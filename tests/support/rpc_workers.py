@@ -16,11 +16,10 @@ from amqp.exceptions import AMQPError, NotFound
 from celery import Celery
 from kombu.connection import Connection
 
-from tests.support.results import state_body
 from tests.support.tasks import make_app
 from tests.support.workers import TaskWorker, WorkerPool, close_app
 
-__all__ = ["ReplyWriter", "WebApps", "delete_queue", "queue_exists", "rpc_settings", "rpc_worker"]
+__all__ = ["Published", "WebApps", "delete_queue", "queue_exists", "rpc_settings", "rpc_worker", "signature"]
 
 # kombu has no types of its own.
 _Connection: Any = Connection
@@ -90,6 +89,22 @@ class WebApps:
         reset_pools()
 
 
+def signature(app: Celery, name: str, *args: Any) -> Any:
+    """Of a task that the worker of these tests has."""
+    return app.signature(name, args, app=app)
+
+
+class Published:
+    """What this process sends: the ids, and where the replies shall go."""
+
+    def __init__(self) -> None:
+        self.reply_to: dict[str, str] = {}
+
+    def record(self, properties: dict[str, Any], **_: Any) -> None:
+        """Receives ``before_task_publish``."""
+        self.reply_to[properties["correlation_id"]] = properties["reply_to"]
+
+
 @contextlib.contextmanager
 def _channel(url: str) -> Iterator[Any]:
     with _Connection(url) as connection, connection.channel() as channel:
@@ -111,35 +126,3 @@ def delete_queue(url: str, *names: str) -> None:
     with _channel(url) as channel:
         for name in names:
             channel.queue_delete(queue=name)
-
-
-class ReplyWriter:
-    """Plays the workers of one test.
-
-    Args:
-        url: of the broker.
-        options: of the connection to it.
-    """
-
-    def __init__(self, url: str, **options: Any) -> None:
-        self._connection = _Connection(url, **options)
-        self._producer = self._connection.Producer()
-
-    def write(self, queue: str, task_id: str, /, result: Any = None, status: str = "SUCCESS", **fields: Any) -> None:
-        """Reply to ``queue`` with a state, as Celery does."""
-        self.write_body(queue, task_id, state_body(task_id, status, result, **fields))
-
-    def write_body(self, queue: str, task_id: str, body: bytes, content_type: str = "application/json") -> None:
-        """:meth:`write` with any body at all."""
-        self._producer.publish(
-            body,
-            exchange="",
-            routing_key=queue,
-            correlation_id=task_id,
-            content_type=content_type,
-            content_encoding="utf-8" if "json" in content_type else "binary",
-        )
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.release()

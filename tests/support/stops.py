@@ -122,6 +122,7 @@ class Stop:
         self.point: Point | None = None
         self.gave_way = False
         self._standing, self._acting, self._go = threading.Event(), threading.Event(), threading.Event()
+        self._still = threading.Event()
         self._actor = 0
         self._tracer = tracer
         tracer.arm(number, self._stand)
@@ -146,6 +147,10 @@ class Stop:
         finally:
             self.let_go()
 
+    def hold_still(self) -> None:
+        """Sleep until the end: for an action that needs no lock of the stopped thread, and wants nobody awake."""
+        self._still.set()
+
     def let_go(self) -> None:
         """What was to happen while the thread stood has happened."""
         self._go.set()
@@ -154,13 +159,18 @@ class Stop:
         self.point = point
         self._standing.set()
         self._acting.wait(_PATIENCE)
-        self.gave_way = not wait_unless_stuck(self._go, self._actor)
+        self.gave_way = not wait_unless_stuck(self._go, self._actor, self._still)
 
 
-def wait_unless_stuck(event: threading.Event, thread: int) -> bool:
-    """Wait for an event; False if the thread that is to bring it about, by its ident, does not move any more."""
+def wait_unless_stuck(event: threading.Event, thread: int, still: threading.Event | None = None) -> bool:
+    """Wait for an event; False if the thread that is to bring it about, by its ident, does not move any more.
+
+    Once ``still`` is set it is waited for without looking.
+    """
     last, since = None, time.monotonic()
     while not event.wait(0.001):
+        if still is not None and still.is_set():
+            return event.wait(_PATIENCE)
         frame = sys._current_frames().get(thread)
         place = None if frame is None else (id(frame), frame.f_lasti)
         # A frame keeps everything alive that its function knows.

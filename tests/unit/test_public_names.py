@@ -27,7 +27,16 @@ WATCHER_ERRORS = {
     "WouldDeadlockError",
 }
 TASK_ERRORS = {"TaskFailedError", "TaskRevokedError"}
-OTHERS = {"AMQPOptions", "ResultWatcher", "ResultFuture", "TaskMeta", "WatcherStats", "RetryPolicy", "RedisOptions"}
+OTHERS = {
+    "AMQPOptions",
+    "ResultWatcher",
+    "ResultFuture",
+    "TaskMeta",
+    "WatcherStats",
+    "RetryPolicy",
+    "RedisOptions",
+    "WatcherHealth",
+}
 
 
 def test_all() -> None:
@@ -90,6 +99,7 @@ def parameters(function: Any) -> dict[str, tuple[str, Any]]:
                 "key_prefix": ("*", ""),
                 "serializer": ("*", "json"),
                 "accept": ("*", None),
+                "max_body_size": ("*", 64 * 1024 * 1024),
                 "default_lifetime": ("*", 86400.0),
                 "max_pending": ("*", 100_000),
                 "on_disconnect": ("*", "wait"),
@@ -102,6 +112,8 @@ def parameters(function: Any) -> dict[str, tuple[str, Any]]:
         (ResultWatcher.watch, {"task_id": ("", NO_DEFAULT), "lifetime": ("*", ANY), "on_update": ("*", None)}),
         (ResultWatcher.watch_many, {"task_ids": ("", NO_DEFAULT), "lifetime": ("*", ANY), "on_update": ("*", None)}),
         (ResultWatcher.updates, {"task_id": ("", NO_DEFAULT), "timeout": ("*", None)}),
+        (ResultWatcher.aupdates, {"task_id": ("", NO_DEFAULT), "timeout": ("*", None)}),
+        (ResultWatcher.health, {}),
         (ResultWatcher.wait_ready, {"timeout": ("", None)}),
         (ResultWatcher.close, {"timeout": ("", 5.0)}),
         (ResultWatcher.stats, {}),

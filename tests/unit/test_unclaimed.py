@@ -45,7 +45,7 @@ def room(
 
 
 def reply(body: str = "", *, final: bool = True, seen: bool = False) -> Reply:
-    return Reply(body.encode(), "application/json", "utf-8", final=final, seen=seen)
+    return Reply(body.encode(), "application/json", "utf-8", None, final=final, seen=seen)
 
 
 def bodies(claimed: list[Reply]) -> list[str]:

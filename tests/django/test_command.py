@@ -1,0 +1,151 @@
+"""manage.py bgresults doctor|watch|stats: what they print, and the code with which they end."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from bgresults.integrations.django import watchers
+from bgresults.integrations.django.management.commands.bgresults import Command
+from bgresults.testing import RedisServer
+from bgresults.testing.servers import free_port
+from tests.support import wait_until
+from tests.support.calls import Caller
+from tests.support.results import ResultWriter, new_id, new_ids
+
+WAIT = 20
+
+
+@pytest.fixture
+def writer(project: Any, redis_server: RedisServer, key_prefix: str) -> Iterator[ResultWriter]:
+    """Writes what the ``default`` alias watches."""
+    project(BGRESULTS={"default": {"URL": redis_server.url(), "KEY_PREFIX": key_prefix}})
+    results = ResultWriter(redis_server, key_prefix)
+    yield results
+    results.close()
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    """Exit code, output and error output."""
+    output, errors = io.StringIO(), io.StringIO()
+    code = 0
+    try:
+        call_command(Command(), *words, stdout=output, stderr=errors, no_color=True)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    assert watchers.all(initialized_only=True) == [], "all are closed"
+    return code, output.getvalue(), errors.getvalue()
+
+
+class TestDoctor:
+    def test_all_is_well(self, writer: ResultWriter) -> None:
+        code, text, errors = run("doctor")
+        assert (code, errors) == (0, "")
+        assert text.startswith("default: redis://127.0.0.1:")
+        assert "  ok round-trip: a result that was written has arrived" in text
+
+    def test_something_is_wrong(self, project: Any, writer: ResultWriter) -> None:
+        bad = {"URL": f"redis://:sesame@127.0.0.1:{free_port()}/0"}
+        project(BGRESULTS={"default": {"URL": "memory://"}, "bad": bad})
+        code, text, _ = run("doctor")
+        assert code == 1
+        assert "  XX connection:" in text
+        assert "     -> check that the server runs" in text
+        assert "sesame" not in text
+        assert run("doctor", "--alias", "default")[0] == 0
+
+    def test_for_programs(self, writer: ResultWriter) -> None:
+        code, text, _ = run("doctor", "--json")
+        told = json.loads(text)["default"]
+        assert (code, told["ok"]) == (0, True)
+        assert {finding["level"] for finding in told["findings"]} == {"ok"}
+
+    def test_wrong_settings(self, project: Any) -> None:
+        project(BGRESULTS={"default": {"URI": "x"}})
+        with pytest.raises(CommandError, match="URI; allowed are"):
+            run("doctor")
+
+    def test_an_application_that_stores_nothing(self, project: Any) -> None:
+        project(BGRESULTS={"default": {"CELERY_APP": "tests.django.apps:nothing"}})
+        code, text, _ = run("doctor")
+        assert code == 1
+        assert "XX no-backend: Celery stores no results" in text
+
+
+class TestWatch:
+    def test_live(self, writer: ResultWriter) -> None:
+        first, second = new_ids(2)
+        running = Caller(lambda: run("watch", first, second, "--timeout", str(WAIT)))
+        wait_until(lambda: writer.channels() == {first, second}, "the subscriptions")
+        writer.write(first, {"done": 1}, "PROGRESS")
+        writer.write(first, 1)
+        writer.write(second, "two")
+        code, text, _ = running.outcome(WAIT)
+        assert code == 0
+        assert text.splitlines() == [
+            f"{first} PROGRESS {{'done': 1}}",
+            f"{first} SUCCESS 1",
+            f"{second} SUCCESS 'two'",
+        ]
+
+    def test_for_programs(self, writer: ResultWriter) -> None:
+        task_id = new_id()
+        writer.fail(task_id, ValueError("no"))
+        code, text, _ = run("watch", task_id, "--json")
+        assert code == 1
+        assert json.loads(text) == {"task_id": task_id, "status": "FAILURE", "ready": True, "result": "no"}
+
+    def test_time_is_up(self, writer: ResultWriter) -> None:
+        task_id = new_id()
+        code, text, errors = run("watch", task_id, "--timeout", "0.2")
+        assert (code, text) == (124, "")
+        assert f"not ended yet: {task_id}" in errors
+
+    def test_that_cannot_be_known(self, writer: ResultWriter) -> None:
+        task_id = new_id()
+        writer.write_body(task_id, b"no JSON")
+        code, _, errors = run("watch", task_id)
+        assert code == 3
+        assert task_id in errors
+
+    def test_wrong_arguments(self, writer: ResultWriter) -> None:
+        with pytest.raises(CommandError, match="timeout must be a number of seconds above 0"):
+            run("watch", "id", "--timeout", "0")
+        with pytest.raises(CommandError, match="no alias 'none'; it has 'default'"):
+            run("watch", "id", "--alias", "none")
+
+
+class TestStats:
+    def test_what_there_is_to_count(self, writer: ResultWriter, redis_server: RedisServer, key_prefix: str) -> None:
+        from bgresults import ResultWatcher
+
+        with ResultWatcher(redis_server.url(), key_prefix=key_prefix) as elsewhere:
+            futures = elsewhere.watch_many(new_ids(2))
+            wait_until(lambda: len(writer.channels()) == 2, "the subscriptions")
+            code, text, _ = run("stats")
+            assert code == 0
+            assert "ids watched by all processes: 2" in text
+            told = json.loads(run("stats", "--json")[1])["default"]
+            assert told["watched_by_all_processes"] == 2
+            assert told["health"]["state"] == "draining"
+            assert told["stats"]["watched"] == 0
+            del futures
+
+    @pytest.mark.rabbitmq
+    def test_over_amqp(self, project: Any, rabbitmq_url: str) -> None:
+        project(BGRESULTS={"default": {"URL": rabbitmq_url}})
+        code, text, _ = run("stats")
+        assert code == 0
+        assert "ids watched by all processes: unknown" in text
+
+    def test_no_connection(self, project: Any) -> None:
+        project(BGRESULTS={"default": {"URL": f"redis://127.0.0.1:{free_port()}/0", "RETRY": {"GIVE_UP_AFTER": 0.1}}})
+        code, text, _ = run("stats", "--json")
+        told = json.loads(text)["default"]
+        assert code == 1
+        assert "refused" in told["health"]["last_error"]

@@ -1,0 +1,179 @@
+"""The ``BGRESULTS_…`` keys."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgresults import RedisOptions, ResultWatcher, RetryPolicy
+from bgresults.integrations.flask import BgResults
+from tests.flask.conftest import NewApp
+from tests.support.tasks import make_app
+from tests.support.workers import TaskWorker, WorkerPool
+
+URL = "redis://user:secret@127.0.0.1:1/0"
+PROJECT = "from celery import Celery\napp = Celery('proj', backend='redis://127.0.0.1:1/0', set_as_current=False)\n"
+
+
+@pytest.fixture
+def worker(worker_for: WorkerPool) -> TaskWorker:
+    """A running one."""
+    return worker_for()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A package ``flaskproj`` with its Celery application in ``flaskproj.celery``."""
+    package = tmp_path / "flaskproj"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "celery.py").write_text(PROJECT)
+    (package / "broken.py").write_text("import there_is_no_such_module\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "flaskproj"]:
+        del sys.modules[name]
+
+
+def test_all_arguments(new_app: NewApp, results: BgResults) -> None:
+    new_app(
+        BGRESULTS_URL=URL,
+        BGRESULTS_KEY_PREFIX="shop_",
+        BGRESULTS_SERIALIZER="json",
+        BGRESULTS_ACCEPT=["json"],
+        BGRESULTS_DEFAULT_LIFETIME=60,
+        BGRESULTS_MAX_PENDING=10,
+        BGRESULTS_ON_DISCONNECT="fail",
+        BGRESULTS_RETRY=RetryPolicy(maximum=1.0),
+        BGRESULTS_CONNECT_TIMEOUT=0.5,
+        BGRESULTS_REDIS={"read_timeout": 2.0},
+        BGRESULTS_NAME="shop",
+    )
+    assert "name='shop'" in repr(results.watcher)
+    assert "secret" not in repr(results.watcher)
+
+
+def test_what_the_file_of_a_config_can_say(new_app: NewApp, results: BgResults) -> None:
+    """Options as mappings mean the same as the options themselves."""
+    new_app(BGRESULTS_URL="amqp://127.0.0.1:1", BGRESULTS_AMQP={"binding": "task"}, BGRESULTS_RETRY={"maximum": 2.0})
+    assert results.watcher.reply_to is None, "binding='task' has none"
+
+
+def test_other_keys_are_none_of_ours(new_app: NewApp) -> None:
+    new_app(BGRESULTS_URL=URL, CELERY={"broker_url": "memory://"}, SECRET_KEY="x", BG="y")
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "words"),
+    [
+        (
+            {"BGRESULTS_TIMEOUT": 3},
+            ValueError,
+            "unknown BGRESULTS_TIMEOUT; allowed are BGRESULTS_ACCEPT, BGRESULTS_AMQP",
+        ),
+        ({"BGRESULTS_MAX_PENDING": 0}, ValueError, "BGRESULTS_MAX_PENDING: max_pending must be an int above 0, not 0"),
+        (
+            {"BGRESULTS_MAX_PENDING": "5"},
+            TypeError,
+            "BGRESULTS_MAX_PENDING: max_pending must be an int above 0, not str",
+        ),
+        (
+            {"BGRESULTS_ON_DISCONNECT": "die"},
+            ValueError,
+            "BGRESULTS_ON_DISCONNECT: on_disconnect must be one of 'wait'",
+        ),
+        ({"BGRESULTS_RETRY": {"first": 1}}, ValueError, "BGRESULTS_RETRY: unknown first; allowed are give_up_after"),
+        ({"BGRESULTS_RETRY": {"initial": -1}}, ValueError, "BGRESULTS_RETRY: RetryPolicy.initial must be"),
+        ({"BGRESULTS_RETRY": 3}, TypeError, "BGRESULTS_RETRY: retry must be a RetryPolicy, not int"),
+        ({"BGRESULTS_REDIS": {"password": 3}}, TypeError, "BGRESULTS_REDIS: RedisOptions.password must be a str"),
+        ({"BGRESULTS_AMQP": {"prefetch": 0}}, ValueError, "BGRESULTS_AMQP: AMQPOptions.prefetch must be"),
+        ({"BGRESULTS_URL": "mysql://host"}, ValueError, "BGRESULTS_URL: url 'mysql://host'"),
+        ({"BGRESULTS_URL": 5}, TypeError, "BGRESULTS_URL"),
+        ({"BGRESULTS_URL": URL, "BGRESULTS_AMQP": {"prefetch": 5}}, ValueError, "BGRESULTS_AMQP, BGRESULTS_URL"),
+        ({"BGRESULTS_CELERY_APP": 5}, TypeError, "must be a Celery application or the place of one, such as 'proj.cel"),
+        ({"BGRESULTS_CELERY_APP": ""}, TypeError, "must be a Celery application or the place of one"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_ones_are_named_at_once(
+    new_app: NewApp, config: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error) as caught:
+        new_app(**config)
+    assert words in str(caught.value)
+    assert "config of Flask app 'web'" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_neither_url_nor_application(new_app: NewApp, results: BgResults) -> None:
+    """The Celery application may come later; at the first use it has to be there."""
+    new_app(BGRESULTS_URL=None)
+    with pytest.raises(ValueError, match=r"set BGRESULTS_CELERY_APP .*app\.extensions\['celery'\], or BGRESULTS_URL"):
+        _ = results.watcher
+
+
+class TestCeleryApplication:
+    """Where it comes from, and what it gives."""
+
+    def test_an_object(self, new_app: NewApp, results: BgResults, worker: TaskWorker) -> None:
+        new_app(BGRESULTS_CELERY_APP=worker.make_app())
+        assert results.submit("add", (2, 3)).result(timeout=20) == 5
+
+    def test_that_of_the_flask_documentation(self, new_app: NewApp, results: BgResults, worker: TaskWorker) -> None:
+        """``app.extensions["celery"]``, which may be put there after ``init_app()``."""
+        app = new_app()
+        app.extensions["celery"] = worker.make_app()
+        with app.app_context():
+            assert results.submit("add", (20, 22)).result(timeout=20) == 42
+
+    @pytest.mark.parametrize("place", ["flaskproj.celery:app", "flaskproj.celery", "flaskproj"])
+    def test_the_place_of_one(self, new_app: NewApp, results: BgResults, project: Any, place: str) -> None:
+        """As for ``celery -A``, and not imported before the first use."""
+        new_app(BGRESULTS_CELERY_APP=place)
+        assert "flaskproj.celery" not in sys.modules
+        watcher = results.watcher
+        found = sys.modules["flaskproj.celery"].app
+        assert watcher is ResultWatcher.from_celery(found)
+        found.close()
+
+    @pytest.mark.parametrize("place", ["flaskproj.celery:nothing", "no_such_module:app", "flaskproj.broken:app"])
+    def test_there_is_none(self, new_app: NewApp, results: BgResults, project: Any, place: str) -> None:
+        new_app(BGRESULTS_CELERY_APP=place)
+        with pytest.raises(ValueError, match="there is no Celery application at") as caught:
+            _ = results.watcher
+        assert place in str(caught.value)
+        if "broken" in place:
+            assert "there_is_no_such_module" in str(caught.value)
+
+    def test_something_else(self, new_app: NewApp, results: BgResults) -> None:
+        new_app(BGRESULTS_CELERY_APP="sys:path")
+        with pytest.raises(TypeError, match="must be a Celery application, not list"):
+            _ = results.watcher
+
+    def test_settings_of_the_config_win(self, new_app: NewApp, results: BgResults) -> None:
+        app = make_app({"result_backend": "redis://127.0.0.1:1/0", "broker_url": "memory://"})
+        new_app(
+            BGRESULTS_CELERY_APP=app,
+            BGRESULTS_URL="redis://127.0.0.1:2/5",
+            BGRESULTS_REDIS=RedisOptions(read_timeout=1),
+        )
+        results.watch("an-id")
+        assert "127.0.0.1:2/5" in repr(results.watcher)
+
+    def test_two_flask_applications_share_it(self, new_app: NewApp, results: BgResults) -> None:
+        app = make_app({"result_backend": "redis://127.0.0.1:1/0", "broker_url": "memory://"})
+        one, other = new_app("one", BGRESULTS_CELERY_APP=app), new_app("other", BGRESULTS_CELERY_APP=app)
+        shared = one.extensions["bgresults"].watcher
+        assert shared is other.extensions["bgresults"].watcher
+        one.extensions["bgresults"].close()
+        again = other.extensions["bgresults"].watcher
+        assert not again.closed
+        assert again is one.extensions["bgresults"].watcher is not shared
+
+    def test_submitting_needs_one(self, new_app: NewApp, results: BgResults) -> None:
+        new_app(BGRESULTS_URL=URL)
+        with pytest.raises(RuntimeError, match=r"to submit\(\) tasks, set BGRESULTS_CELERY_APP"):
+            results.submit("add", (1, 2))
