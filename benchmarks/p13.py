@@ -3,7 +3,7 @@
 Counted by the kernel's table: established connections of the waiting process to the server's port. Every contender
 waits in a process of its own, which is thrown away, so that nobody's connections are another one's. Then the server is
 killed and started again, and the connections are counted all the while ("outage": the most at any moment from the kill
-on until a second after it is back) and at the end ("after").
+on until a second after somebody is connected again) and at the end ("after").
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from bgresults.testing.sockets import connections_to
 
 THREADS = (1, 64, 500)
 MOMENTS = ("waiting", "outage", "after")
+# Seconds after which a server that is back must have been found: nobody rests longer between two attempts.
+PATIENCE = 20.0
 
 
 def measure(lab: Lab) -> None:
@@ -76,11 +78,15 @@ def _wait_in(pipe: Connection, name: str, url: str, port: int, threads: int) -> 
     pipe.recv()
     outage = 0
     until = float("inf")
+    back = False
     while time.monotonic() < until:
-        outage = max(outage, connections_to(port) or 0)
-        if until == float("inf") and pipe.poll():
+        now = connections_to(port) or 0
+        outage = max(outage, now)
+        if not back and pipe.poll():
             pipe.recv()
-            until = time.monotonic() + 1.0
+            back, until = True, time.monotonic() + PATIENCE
+        elif back and now:
+            back, until = False, time.monotonic() + 1.0
         time.sleep(0.002)
     pipe.send([waiting, outage, _settled(port)])
     time.sleep(60.0)

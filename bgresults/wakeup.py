@@ -3,8 +3,9 @@
 Guarantees:
 
 * Append first, wake second: whatever a thread put where the drain thread looks *before* it called :meth:`Wakeup.wake`
-  is seen by the drain thread after its next :meth:`Wakeup.clear`.
-* Any number of wakes between two clears cost one byte on the socket, so a burst of calls is one system call.
+  is seen by the drain thread after its next :meth:`Wakeup.clear` or :meth:`Wakeup.get_up`.
+* Any number of wakes between two clears cost one byte on the socket, so a burst of calls is one system call; and none
+  while the drain thread is up, since a system call hands the interpreter's lock to another thread.
 * ``wake`` never waits for the drain thread, raises nothing of its own, and may run in the garbage collector or in a
   signal handler.
 * In a forked child ``wake`` does nothing: a byte written there would wake the *parent*.
@@ -24,7 +25,7 @@ __all__ = ["Wakeup"]
 class Wakeup:
     """One drain thread sleeps on it, any thread wakes it."""
 
-    __slots__ = ("_closing", "_pid", "_raised", "_receiver", "_sender")
+    __slots__ = ("_asleep", "_closing", "_pid", "_raised", "_receiver", "_sender")
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -34,6 +35,8 @@ class Wakeup:
         # True while a byte is on its way. A wake that finds it True relies on that byte. The race with `clear` is
         # decided by the order there: the flag falls before the drain thread looks at its commands.
         self._raised = False
+        # False while the drain thread is certain to look at the flag before it sleeps: no byte is needed then.
+        self._asleep = True
         # Re-entrant, and held for one system call that does not block.
         self._closing = threading.RLock()
 
@@ -48,7 +51,8 @@ class Wakeup:
         with self._closing:
             try:
                 self._raised = True
-                self._sender.send(b"\0")
+                if self._asleep:
+                    self._sender.send(b"\0")
             except OSError:
                 # Full: a byte is there already. Closed: nobody sleeps any more.
                 return
@@ -56,6 +60,26 @@ class Wakeup:
                 # A signal handler raised. Later wakes must not rely on a byte that was perhaps never sent.
                 self._raised = False
                 raise
+
+    def fall_asleep(self) -> bool:
+        """From now on a wake makes the descriptor readable; True if there was one that did not. Drain thread only.
+
+        Here the flag is asked last, and in :meth:`wake` it is raised first: one of the two sees the other.
+        """
+        self._asleep = True
+        return self._raised
+
+    def get_up(self, *, readable: bool) -> None:
+        """From now on, until :meth:`fall_asleep`, a wake is the flag alone. Drain thread only.
+
+        Args:
+            readable: whether the descriptor is.
+        """
+        self._asleep = False
+        if readable:
+            self.clear()
+        else:
+            self._raised = False
 
     def clear(self) -> None:
         """Take the wake-up bytes away, once the descriptor is readable and before looking for what it was woken for.
@@ -72,7 +96,7 @@ class Wakeup:
 
     def wait(self, timeout: float) -> bool:
         """Sleep until a wake, or for ``timeout`` seconds; True if woken. Drain thread only, without a connection."""
-        return wait_readable(self, timeout)
+        return self.fall_asleep() or wait_readable(self, timeout)
 
     def close(self) -> None:
         """Close both ends. Idempotent."""

@@ -30,11 +30,21 @@ DeclaredCallback = Callable[["WatcherError | None"], object]
 
 
 class WakeupSource(Protocol):
-    """A descriptor that ends a wait early."""
+    """A descriptor that ends a wait early. Whoever drains may say when it does not sleep: it is not woken then."""
 
     def fileno(self) -> int: ...
 
-    def clear(self) -> None: ...
+    def clear(self) -> None:
+        """It was readable: until the next wake it is not."""
+        ...
+
+    def fall_asleep(self) -> bool:
+        """About to wait for it; True if there was a wake already that did not make it readable."""
+        ...
+
+    def get_up(self, *, readable: bool) -> None:
+        """The wait has ended, with it readable or not: until :meth:`fall_asleep` nobody needs to be woken."""
+        ...
 
 
 class ConnectionLost(Exception):

@@ -109,8 +109,8 @@ MUTANTS = (
         "no-can-read-gate",
         "Without hiredis the thread stands in a read until the time limit, and takes that for a dead link.",
         "bgresults/consumers/redis/readers.py",
-        "        while len(messages) < self._LIMIT and connection.can_read(0):\n",
-        "        while len(messages) < self._LIMIT:\n",
+        "        while len(messages) < _MESSAGES and connection.can_read(0):\n",
+        "        while len(messages) < _MESSAGES:\n",
         "tests/faults/test_guards.py::TestReadingWithoutHiredis::test_the_thread_is_free_while_nothing_comes",
     ),
     Mutant(
@@ -138,25 +138,32 @@ MUTANTS = (
         "tests/faults/test_guards.py::TestLock::test_dropping_a_future_while_it_is_held",
     ),
     Mutant(
-        "latch-falls-too-early",
-        "A wake between the fall and the taking of the byte leaves the flag up without a byte: no wake works again.",
+        "flag-slept-over",
+        "What was told to a thread that was up, and did not look any more, waits for the next wake.",
         "bgresults/wakeup.py",
-        "        try:\n            while len(self._receiver.recv(64)) == 64:\n                pass\n"
-        "        except BlockingIOError:\n"
-        "            # Nothing there after all; the flag must fall all the same.\n            pass\n"
-        "        self._raised = False\n",
-        "        self._raised = False\n"
-        "        try:\n            while len(self._receiver.recv(64)) == 64:\n                pass\n"
-        "        except BlockingIOError:\n            pass\n",
-        "tests/faults/test_guards.py::TestWakeup::test_woken_right_before_the_byte_is_taken",
+        "        return self._raised\n",
+        "        return False\n",
+        "tests/unit/test_wakeup.py::test_who_does_not_sleep_is_not_woken",
     ),
     Mutant(
         "latch-rises-too-late",
         "A clear between the sending of the byte and the rise leaves the flag up without a byte: no wake works again.",
         "bgresults/wakeup.py",
-        '                self._raised = True\n                self._sender.send(b"\\0")\n',
-        '                self._sender.send(b"\\0")\n                self._raised = True\n',
+        "                self._raised = True\n                if self._asleep:\n"
+        '                    self._sender.send(b"\\0")\n',
+        "                if self._asleep:\n"
+        '                    self._sender.send(b"\\0")\n                self._raised = True\n',
         "tests/faults/test_guards.py::TestWakeup::test_cleared_right_after_the_byte_was_sent",
+    ),
+    Mutant(
+        "asked-before-the-flag-is-raised",
+        "Whoever falls asleep between the two is not woken.",
+        "bgresults/wakeup.py",
+        "        with self._closing:\n            try:\n"
+        "                self._raised = True\n                if self._asleep:\n",
+        "        asleep = self._asleep\n        with self._closing:\n            try:\n"
+        "                self._raised = True\n                if asleep:\n",
+        "tests/unit/test_wakeup.py::test_falling_asleep_in_the_middle_of_a_wake",
     ),
     Mutant(
         "latch-never-falls",

@@ -174,6 +174,87 @@ def test_append_first_wake_second(wakeup: Wakeup) -> None:
         producer.join()
 
 
+def test_who_does_not_sleep_is_not_woken(wakeup: Wakeup) -> None:
+    wakeup._sender = sender = Sender(wakeup)  # type: ignore[assignment]
+    wakeup.get_up(readable=False)
+    wakeup.wake()
+    assert sender.sent == 0
+    assert wakeup.fall_asleep(), "look once more"
+    wakeup.get_up(readable=readable(wakeup))
+    assert not wakeup.fall_asleep()
+    wakeup.wake()
+    assert sender.sent == 1
+    wakeup.get_up(readable=readable(wakeup))
+    assert not readable(wakeup)
+
+
+def test_without_a_connection_nobody_sleeps_over_it_either(wakeup: Wakeup) -> None:
+    """The connection was lost while the thread was up."""
+    wakeup.get_up(readable=False)
+    wakeup.wake()
+    assert wakeup.wait(20)
+    wakeup.clear()
+    assert not wakeup.wait(0)
+
+
+def test_falling_asleep_in_the_middle_of_a_wake(wakeup: Wakeup) -> None:
+    """One of the two sees the other."""
+    real = wakeup._closing
+    seen: list[bool] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            real.acquire()
+            seen.append(wakeup.fall_asleep())
+
+        def __exit__(self, *_: object) -> None:
+            real.release()
+
+    wakeup.get_up(readable=False)
+    wakeup._closing = Lock()  # type: ignore[assignment]
+    wakeup.wake()
+    wakeup._closing = real
+    assert seen == [True] or readable(wakeup)
+
+
+def test_getting_up_in_the_middle_of_a_wake(wakeup: Wakeup) -> None:
+    """The byte comes too late: the next sleep is a short one, and the one after it is not."""
+    wakeup.fall_asleep()
+    wakeup._sender = Sender(wakeup, lambda: wakeup.get_up(readable=False))  # type: ignore[assignment]
+    wakeup.wake()
+    assert not wakeup.fall_asleep()
+    assert readable(wakeup)
+    wakeup.get_up(readable=True)
+    wakeup.wake()
+    assert wakeup.fall_asleep()
+
+
+def test_nothing_is_slept_over(wakeup: Wakeup) -> None:
+    """Four threads append and wake; the sleeper is up at times, and relies on nothing but the wakes."""
+    count, threads = 5000, 4
+    queue: deque[int] = deque()
+    taken = 0
+
+    def produce() -> None:
+        for number in range(count):
+            queue.append(number)
+            wakeup.wake()
+
+    producers = [threading.Thread(target=produce) for _ in range(threads)]
+    for producer in producers:
+        producer.start()
+    while taken < count * threads:
+        seconds = 0.0 if wakeup.fall_asleep() else 20.0
+        woken = bool(select.select([wakeup], [], [], seconds)[0])
+        assert woken or not seconds, f"slept on {len(queue)} items that somebody had woken us for"
+        wakeup.get_up(readable=woken)
+        while queue:
+            queue.popleft()
+            taken += 1
+    for producer in producers:
+        producer.join()
+
+
 @pytest.mark.parametrize("fork", [os.fork, c_fork], ids=["fork", "c_fork"])
 def test_a_child_wakes_nobody(wakeup: Wakeup, fork: Any) -> None:
     def child() -> None:

@@ -79,9 +79,12 @@ class Links:
 
     def wait(self, timeout: float) -> set[object]:
         """Wait until a connection is readable, a wake-up, or ``timeout`` seconds; return the readable connections."""
+        wakeup = self._wakeup
+        if wakeup is not None and wakeup.fall_asleep():
+            timeout = 0.0
         ready: set[object] = {key.fileobj for key, _ in self._selector.select(timeout)}
-        if self._wakeup is not None and self._wakeup in ready:
-            self._wakeup.clear()
+        if wakeup is not None:
+            wakeup.get_up(readable=wakeup in ready)
         return ready
 
     def check(self, now: float) -> float:

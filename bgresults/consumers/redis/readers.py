@@ -25,8 +25,11 @@ else:
 
 __all__ = ["Reader", "Received", "reader_for"]
 
-# One read: what hiredis parses in well under a millisecond.
+# One read: what hiredis parses in well under a millisecond. It moves all that is left to the front for each message.
 _BYTES = 65536
+# One look takes a megabyte, or about so many messages: each has its price, and what callers want waits meanwhile.
+_PIECES = 16
+_MESSAGES = 500
 _NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError)
 
 
@@ -39,9 +42,6 @@ class Received(NamedTuple):
     unread: bool
     #: Bytes came, if only the beginning of a message: the other end is alive.
     alive: bool
-
-
-_NOTHING = Received([], False, False)
 
 
 class Reader(Protocol):
@@ -74,39 +74,58 @@ class _HiredisReader:
         self._buffer = bytearray(_BYTES)
         self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=ResponseError)
         self._answer = UnfinishedAnswer()
+        # What comes after the messages that were taken last.
+        self._failure: Exception | None = None
 
     def prepare(self) -> None:
         self._socket.setblocking(False)
 
     def available(self) -> Received:
-        try:
-            count = self._socket.recv_into(self._buffer)
-        except ssl.SSLWantReadError:
-            # Bytes came, but no complete TLS record yet.
-            return Received([], False, True)
-        except _NOTHING_YET:
-            return _NOTHING
-        if not count:
-            raise ConnectionResetError("the server closed the connection")
-        parser = self._parser
-        parser.feed(self._buffer, 0, count)
-        messages = []
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        messages: list[Any] = []
+        alive = unread = False
+        for _ in range(_PIECES):
+            try:
+                count = self._socket.recv_into(self._buffer)
+                if not count:
+                    raise ConnectionResetError("the server closed the connection")
+                self._parse(count, messages)
+            except ssl.SSLWantReadError:
+                # Bytes came, but no complete TLS record yet.
+                return Received(messages, False, True)
+            except _NOTHING_YET:
+                return Received(messages, False, alive)
+            except Exception as error:
+                if not messages:
+                    raise
+                # What came before it is handled first.
+                self._failure = error
+                return Received(messages, True, True)
+            alive = True
+            # A full buffer: there is more. TLS: a whole record is decrypted at a time, the rest of it out of sight.
+            unread = count == _BYTES or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
+            if not unread or len(messages) >= _MESSAGES:
+                break
+        return Received(messages, unread, alive)
+
+    def _parse(self, count: int, messages: list[Any]) -> None:
+        """Append what is complete with so many bytes more."""
+        before = len(messages)
+        self._parser.feed(self._buffer, 0, count)
+        gets = self._parser.gets
         # In RESP2 no message is False, so it always means that there is no other one yet.
-        while (message := parser.gets()) is not False:
+        while (message := gets()) is not False:
             messages.append(message)
-        if messages:
+        if len(messages) > before:
             self._answer.complete()
         else:
             self._answer.received(count)
-        # A full buffer: there is more. TLS: a whole record is decrypted at a time, and the rest of it is out of sight.
-        unread = count == _BYTES or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0)
-        return Received(messages, unread, True)
 
 
 class _RedisPyReader:
     """A read that meets the end of what has arrived would be an error to redis-py, so each one is asked for first."""
-
-    _LIMIT = 500
 
     def __init__(self, connection: Any, sock: socket.socket) -> None:
         self._connection = connection
@@ -122,14 +141,14 @@ class _RedisPyReader:
         messages: list[Any] = []
         if self._greeted:
             self._next_answer()
-        while len(messages) < self._LIMIT and connection.can_read(0):
+        while len(messages) < _MESSAGES and connection.can_read(0):
             try:
                 messages.append(connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 messages.append(error)
             self._greeted = True
             self._next_answer()
-        return Received(messages, len(messages) == self._LIMIT, bool(messages))
+        return Received(messages, len(messages) == _MESSAGES, bool(messages))
 
     def _next_answer(self) -> None:
         # A connection of the user's own class has a socket of its own.

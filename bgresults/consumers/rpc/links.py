@@ -143,9 +143,12 @@ class AMQPLink:
         return float(self._connection.heartbeat or 0)
 
     def receive(self, timeout: float) -> None:
-        ready = [key.fileobj for key, _ in self._selector.select(0.0 if self.unread else timeout)]
-        if self._wakeup is not None and self._wakeup in ready:
-            self._wakeup.clear()
+        wakeup = self._wakeup
+        if self.unread or (wakeup is not None and wakeup.fall_asleep()):
+            timeout = 0.0
+        ready = [key.fileobj for key, _ in self._selector.select(timeout)]
+        if wakeup is not None:
+            wakeup.get_up(readable=wakeup in ready)
         if not self.unread and self.socket not in ready:
             return
         # A sign of life, also if it is not a whole frame: py-amqp counts those only.
