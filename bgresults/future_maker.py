@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bgresults.at_hand import settle_at_hand
 from bgresults.drain_thread import check_interpreter, ensure_running
 from bgresults.errors import BackendUnavailableError, ForkedError, WatcherClosedError
 from bgresults.futures import ResultFuture, UpdateCallback
@@ -39,25 +40,29 @@ class FutureMaker(SessionHolder):
         while True:
             session = self._session_here()
             futures = [future_class(key, self, on_update) for key in keys]
-            refusal = register(session, futures, deadline, self._max_pending, pinned=on_update is not None)
+            # What is told of an update is told on the drain thread.
+            waiting = settle_at_hand(session, futures) if on_update is None else futures
+            if not waiting:
+                return futures
+            refusal = register(session, waiting, deadline, self._max_pending, pinned=on_update is not None)
             if refusal is None:
                 try:
                     refusal = self._start(session) if session.thread is None else None
-                    session.wake_for(keys, deadline)
+                    session.wake_for([future.task_id for future in waiting], deadline)
                 except BaseException:
                     # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
-                    take_back(session, futures)
+                    take_back(session, waiting)
                     raise
             if refusal is None:
                 return futures
-            take_back(session, futures)
+            take_back(session, waiting)
             error = refusal()
             if isinstance(error, ForkedError):
                 # This very call was forked, or the process was: once more, in the session of the child.
                 continue
             if isinstance(error, WatcherClosedError):
                 raise error
-            for future in futures:
+            for future in waiting:
                 future._settle(None, refusal())
             if session.ended is not None:
                 # The thread died. This call says so; the next one finds a session that works.

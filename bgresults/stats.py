@@ -17,7 +17,7 @@ class WatcherStats:
     Attributes:
         pending: futures that wait now.
         subscribed: ids that the backend is asked to report now.
-        watched: futures that ``watch()`` handed out as pending.
+        watched: futures that ``watch()`` handed out as pending, or with a result that was here already.
         resolved: futures that ended with the task's value.
         failed: futures that ended with an exception: the task's, or a library error other than an expiry.
         cancelled: futures that their owner cancelled, or finished by hand.
@@ -62,7 +62,12 @@ class WatcherStats:
 
 
 class Counters:
-    """The counters of one session. One thread, the drain thread, writes; a torn read is off by one at most."""
+    """The counters of one session. One thread, the drain thread, writes; a torn read is off by one at most.
+
+    Attributes:
+        resolved_at_hand, failed_at_hand: futures that ended within the call that made them. Any thread writes, under
+            the leaf lock.
+    """
 
     __slots__ = (
         "buffered",
@@ -73,12 +78,14 @@ class Counters:
         "evicted",
         "expired",
         "failed",
+        "failed_at_hand",
         "late",
         "queues_lost",
         "reconnects",
         "recovered",
         "redelivered",
         "resolved",
+        "resolved_at_hand",
         "undecodable",
         "watched",
     )
@@ -92,12 +99,14 @@ class Counters:
         self.evicted = 0
         self.expired = 0
         self.failed = 0
+        self.failed_at_hand = 0
         self.late = 0
         self.queues_lost = 0
         self.reconnects = 0
         self.recovered = 0
         self.redelivered = 0
         self.resolved = 0
+        self.resolved_at_hand = 0
         self.undecodable = 0
         self.watched = 0
 
@@ -106,6 +115,9 @@ class Counters:
     ) -> WatcherStats:
         """Return the counters together with what is true at this moment."""
         counted = {item.name: getattr(self, item.name) for item in fields(WatcherStats) if hasattr(self, item.name)}
+        counted["resolved"] += self.resolved_at_hand
+        counted["failed"] += self.failed_at_hand
+        counted["watched"] += self.resolved_at_hand + self.failed_at_hand
         return WatcherStats(
             **counted,
             pending=pending,

@@ -189,6 +189,10 @@ class BaseResultConsumer(abc.ABC):
         """
         return True
 
+    def at_hand(self, task_id: str) -> dict[str, Any] | None:
+        """The final state of a task, if that is here already and nothing came before it; decoded anew. Any thread."""
+        return None
+
     def declare_for(self, task_id: str, then: DeclaredCallback) -> None:
         """Have whatever is needed there before a worker may report on ``task_id``, and call ``then(None)``.
 

@@ -281,6 +281,22 @@ MUTANTS = (
         "tests/integration/test_rpc_wakeups.py::test_a_reply_that_comes_before_the_watch",
     ),
     Mutant(
+        "rpc-one-value-for-all",
+        "Two futures of one task have the same list, and what one caller does to it the other one sees.",
+        "bgresults/consumers/rpc/unclaimed.py",
+        "            return self.decoded.pop() if self.decoded else None\n",
+        "            return self.decoded[0] if self.decoded else None\n",
+        "tests/integration/test_rpc_at_hand.py::test_everybody_has_a_value_of_its_own[10]",
+    ),
+    Mutant(
+        "rpc-closed-and-still-answering",
+        "A watcher that was closed hands out what it had kept.",
+        "bgresults/at_hand.py",
+        "    if consumer is None or session.current_refusal() is not None:\n",
+        "    if consumer is None:\n",
+        "tests/integration/test_rpc_at_hand.py::test_a_closed_watcher_hands_out_nothing",
+    ),
+    Mutant(
         "sentinel-believed-blindly",
         "An old answer of a sentinel leads to a replica, where some of the results are never heard of.",
         "bgresults/consumers/redis/masters.py",

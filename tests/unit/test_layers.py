@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("consumers.redis", "consumers.rpc"),
     ("consumers",),
     ("session",),
-    ("async_updates", "configuration", "dispatcher", "health", "registration", "session_holder", "updates"),
+    ("async_updates", "at_hand", "configuration", "dispatcher", "health", "registration", "session_holder", "updates"),
     ("drainer",),
     ("drain_thread",),
     ("future_maker", "readiness"),

@@ -202,6 +202,9 @@ class ResultConsumer(BaseResultConsumer):
         replies = self._replies
         return any(task_id in replies for task_id in task_ids)
 
+    def at_hand(self, task_id: str) -> dict[str, Any] | None:
+        return self._replies.at_hand(task_id)
+
     def declare_for(self, task_id: str, then: DeclaredCallback) -> None:
         self._queues.declare(task_id, then)
 

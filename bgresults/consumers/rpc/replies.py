@@ -90,6 +90,19 @@ class Replies:
         self._handled = None
         self._unacknowledged = 0
 
+    def at_hand(self, task_id: str) -> dict[str, Any] | None:
+        """The final state of a task, if it can be had without a claim. Any thread."""
+        reply = self._unclaimed.only_final(task_id)
+        if reply is None:
+            return None
+        try:
+            meta = reply.take_decoded() or self._decoded(reply)
+        except ResultDecodeError:
+            # Whoever claims it is told.
+            return None
+        reply.seen = True
+        return meta
+
     def hand_out_claimed(self) -> int:
         """Pass on what is kept for ids that are consumed now; returns how many states."""
         handled = 0
@@ -103,10 +116,8 @@ class Replies:
         """Pass on what is kept; decoded once more for each who asks later: each future has a value of its own."""
         if not self._owner.is_consumed(task_id):
             return 0
-        meta, reply.meta = reply.meta, None
         try:
-            if meta is None:
-                meta = self._decoded(reply)
+            meta = reply.take_decoded() or self._decoded(reply)
         except ResultDecodeError as error:
             self._owner.fail(task_id, error)
             return 0
@@ -172,7 +183,7 @@ class Replies:
         reply.final = meta["status"] in READY_STATES
         if not self._owner.is_consumed(task_id):
             if len(reply.body) <= _SMALL:
-                reply.meta = meta
+                reply.decoded = [meta]
             self._put_aside(task_id, reply, redelivered=bool(message.delivery_info.get("redelivered")))
             return 0
         if reply.final:

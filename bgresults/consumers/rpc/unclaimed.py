@@ -28,7 +28,7 @@ class Reply:
         body, content_type, content_encoding, compression: of the message.
         final: whether the task had ended; what cannot be read ends it as well.
         seen: whether somebody watched when it came.
-        meta: what was decoded already, for the first one who asks; of small bodies only, which the bounds count.
+        decoded: what was decoded already, for the first one who asks; of small bodies only, which the bounds count.
     """
 
     body: Any
@@ -37,12 +37,20 @@ class Reply:
     compression: str | None
     final: bool
     seen: bool = False
-    meta: dict[str, Any] | None = None
+    decoded: list[dict[str, Any]] | None = None
 
     @property
     def size(self) -> int:
         """In bytes, as far as they count: a small message costs more than its body."""
         return len(self.body) + 200
+
+    def take_decoded(self) -> dict[str, Any] | None:
+        """What was decoded already, once: each future has a value of its own. Any thread."""
+        try:
+            return self.decoded.pop() if self.decoded else None
+        except IndexError:
+            # Another thread was first.
+            return None
 
 
 @dataclass(slots=True)
@@ -77,6 +85,14 @@ class UnclaimedReplies:
         """Whether the final reply of a task is here."""
         kept = self._tasks.get(task_id)
         return kept is not None and kept.replies[-1].final
+
+    def only_final(self, task_id: str) -> Reply | None:
+        """The final reply of a task, if no other one is kept. Any thread: a look, while the owner may change all."""
+        kept = self._tasks.get(task_id)
+        if kept is None:
+            return None
+        replies = kept.replies
+        return replies[0] if len(replies) == 1 and replies[0].final else None
 
     def keep(self, task_id: str, reply: Reply) -> None:
         """Keep a reply, the newest of its task. A final one that was seen stands alone."""

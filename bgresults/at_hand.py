@@ -1,0 +1,47 @@
+"""Results that are here already when they are asked for: the calling thread settles the future itself.
+
+A broker does not keep what it has delivered, so replies that nobody watched yet, and the last ones that were delivered,
+are kept by the consumer. To have one from there the drain thread is not needed, and neither is a wait for it: that
+would be two changes of thread for one look into a table.
+"""
+
+from __future__ import annotations
+
+from bgresults.forking import leaf_lock
+from bgresults.futures import ResultFuture
+from bgresults.session import Session
+from bgresults.task_exceptions import exception_from
+
+__all__ = ["settle_at_hand"]
+
+
+def settle_at_hand(session: Session, futures: list[ResultFuture]) -> list[ResultFuture]:
+    """End those whose result is at hand, and return the others. Any thread.
+
+    Args:
+        session: of this process.
+        futures: made a moment ago, and not handed out yet: nobody waits for one or has put a callback on it.
+    """
+    consumer = session.consumer
+    # A session that refuses everything refuses these too.
+    if consumer is None or session.current_refusal() is not None:
+        return futures
+    others = []
+    resolved = failed = 0
+    for future in futures:
+        raw = consumer.at_hand(future.task_id)
+        if raw is None:
+            others.append(future)
+            continue
+        future._raw = raw
+        if raw["status"] == "SUCCESS":
+            future._settle(raw.get("result"), None)
+            resolved += 1
+        else:
+            future._settle(None, exception_from(raw))
+            failed += 1
+    if resolved or failed:
+        with leaf_lock():
+            session.counters.resolved_at_hand += resolved
+            session.counters.failed_at_hand += failed
+    return others
