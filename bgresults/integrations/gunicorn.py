@@ -13,6 +13,9 @@ it wait for results does not wait with them: their futures end with ``WatcherClo
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bgresults.forking import registered
@@ -32,20 +35,24 @@ def post_fork(_server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the watchers that the application has made while it was loaded, and that of a Flask application."""
+    """Start the watchers that the application has made while it was loaded, and those of Flask's and Django's settings.
+
+    Those are made when somebody asks for them, so here somebody does.
+    """
     extensions = getattr(getattr(worker, "wsgi", None), "extensions", None)
     results = extensions.get("bgresults") if isinstance(extensions, dict) else None
+    # Imported by django.setup(), if the app is installed; a process without Django does not import it.
+    handler = sys.modules.get("bgresults.integrations.django.handler")
     if results is not None:
-        try:
-            # It is made when somebody asks for it.
-            _ = results.watcher
-        except Exception as error:  # noqa: BLE001 - a request will say so as well, and a worker must start
-            _complain(worker, error)
+        _try(worker, lambda: results.watcher)
+    elif handler is not None:
+        for alias in _try(worker, lambda: list(handler.watchers)) or ():
+            _try(worker, partial(handler.watchers.__getitem__, alias))
     _start_all(worker)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:
-    """Close all watchers of this worker. The next request that uses one, if there is any, is refused."""
+    """Close all watchers of this worker: whatever waits for them ends."""
     if worker.pid != os.getpid():
         # The master calls this for a worker that has vanished. What it closed would be closed in all later workers.
         return
@@ -63,12 +70,13 @@ def _watchers() -> list[ResultWatcher]:
 def _start_all(worker: Any) -> None:
     for watcher in _watchers():
         if not watcher.closed:
-            try:
-                # Does not wait for the connection: that is for whoever needs it.
-                watcher.wait_ready(0.0)
-            except Exception as error:  # noqa: BLE001 - a request will say so as well, and a worker must start
-                _complain(worker, error)
+            # Does not wait for the connection: that is for whoever needs it.
+            _try(worker, partial(watcher.wait_ready, 0.0))
 
 
-def _complain(worker: Any, error: Exception) -> None:
-    worker.log.warning("bgresults: a watcher was not started: %s: %s", type(error).__name__, error)
+def _try(worker: Any, do: Callable[[], Any]) -> Any:
+    try:
+        return do()
+    except Exception as error:  # noqa: BLE001 - a request will say so as well, and a worker must start
+        worker.log.warning("bgresults: a watcher was not started: %s: %s", type(error).__name__, error)
+        return None

@@ -16,7 +16,9 @@ import django
 import pytest
 
 from bgresults.testing import RedisServer
+from bgresults.testing.sockets import connections_to
 from tests.django.new_project import NewProject, documented_files, get
+from tests.servers.page import block
 from tests.support import wait_until
 
 # Several processes are started, one after the other.
@@ -67,6 +69,18 @@ def test_as_the_page_says(project: NewProject) -> None:
     with ThreadPoolExecutor(16) as threads:
         sums = threads.map(lambda x: json.loads(get(f"{address}/sum/{x}/1/"))["sum"], range(32))
     assert list(sums) == list(range(1, 33))
+
+
+def test_gunicorn_with_hooks(project: NewProject, server: RedisServer) -> None:
+    """A worker is connected before its first request, although nobody has asked for a watcher yet."""
+    project.write(
+        "gunicorn.conf.py", block("Hooks, which are optional", "python") + block("gunicorn, threads", "python")
+    )
+    address = project.serve("-m", "gunicorn", "-w", "1", "-b", "127.0.0.1:PORT", "proj.wsgi")
+    log = (project.path / f"server-{urlsplit(address).port}.log").read_text()
+    pid = int(log.split("Booting worker with pid: ")[1].split()[0])
+    wait_until(lambda: connections_to(server.port, pid) == 2, f"its two connections: {log}", WAIT)
+    assert json.loads(get(f"{address}/sum/1/2/")) == {"sum": 3}
 
 
 def test_under_asgi(project: NewProject, server: RedisServer) -> None:

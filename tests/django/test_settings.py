@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from bgresults import AMQPOptions, RedisOptions, ResultWatcher, RetryPolicy
 from bgresults.integrations.celery import CeleryResultWatcher
 from bgresults.integrations.django import watcher, watchers
 from bgresults.integrations.django.handler import WatcherHandler
+from bgresults.integrations.gunicorn import post_worker_init
 from bgresults.testing import RedisServer
 from tests.django import apps
 from tests.support import wait_until
@@ -267,6 +270,19 @@ def test_without_django() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
     assert "pip install 'bgresults[django]'" in ended.stdout
+
+
+def test_hooks_of_gunicorn(project: Any, redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """They make the watchers of all aliases and start them; one that makes no sense hurts nobody."""
+    project(
+        BGRESULTS={"bad": {"CELERY_APP": "no_such_module:app"}, "default": {"URL": redis_server.url()}, "worse": {}},
+    )
+    post_worker_init(SimpleNamespace(log=logging.getLogger("gunicorn.error")))
+    assert watchers["default"].stats().thread_alive
+    warnings = [record.getMessage() for record in caplog.records if record.name == "gunicorn.error"]
+    assert len(warnings) == 2
+    assert "BGRESULTS['bad']['CELERY_APP']: 'no_such_module:app' cannot be imported" in warnings[0]
+    assert "BGRESULTS['worse'] has no CELERY_APP" in warnings[1]
 
 
 def test_in_a_forked_child(project: Any, redis_server: RedisServer, key_prefix: str) -> None:
