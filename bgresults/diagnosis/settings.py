@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
-from bgresults.consumers.tls import TLSOptions, checks_host
+from bgresults.diagnosis.encryption import examine_encryption
 from bgresults.diagnosis.findings import Finding
 from bgresults.errors import NotWatchableError
 from bgresults.watcher import ResultWatcher
@@ -17,7 +16,6 @@ _MOVE_RESULTS = (
     "set result_backend to a Redis ('redis://…') or to 'rpc://', in the workers as well; results in a database, a "
     "cache or on a disk can only be polled for"
 )
-_USE_TLS = "use rediss:// or amqps://, with ssl_ca_certs for a certificate authority of your own"
 
 
 def examine_settings(watcher: ResultWatcher) -> list[Finding]:
@@ -34,7 +32,7 @@ def examine_settings(watcher: ResultWatcher) -> list[Finding]:
         return [Finding("error", "settings", str(error), "correct the setting that is named")]
     consumer = new_consumer(watcher)
     findings = [Finding("ok", "settings", f"results are expected at {watcher._settings.address}")]
-    findings += _transport(consumer)
+    findings += examine_encryption(consumer.address)
     if app is not None:
         findings += _application(app)
     return findings
@@ -50,32 +48,6 @@ def _unwatchable(app: Any, error: NotWatchableError) -> Finding:
     if app is not None and (not setting or str(setting).startswith("disabled")):
         return Finding("error", "no-backend", f"Celery stores no results: {error}", _SET_A_BACKEND)
     return Finding("error", "not-watchable", str(error), _MOVE_RESULTS)
-
-
-def _transport(consumer: Any) -> list[Finding]:
-    """TLS. Of a transport of kombu other than AMQP, only kombu knows."""
-    address = consumer.address
-    if getattr(address, "kombu_url", None) is not None:
-        return []
-    if getattr(address, "path", None) is not None or _is_local(address.host):
-        return [Finding("ok", "tls", "the connection does not leave this machine")]
-    if not address.tls:
-        text = f"the connection to {address.host} is not encrypted: passwords and results can be read on the way"
-        return [Finding("warning", "tls", text, _USE_TLS)]
-    options: TLSOptions = address.options
-    if options.ssl_cert_reqs in ("none", "optional") or not checks_host(options):
-        text = f"the connection to {address.host} is encrypted, but anybody may be at its other end"
-        return [Finding("warning", "tls", text, "leave ssl_cert_reqs and ssl_check_hostname at their defaults")]
-    return [Finding("ok", "tls", "the connection is encrypted, and the certificate is verified")]
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _application(app: Any) -> list[Finding]:

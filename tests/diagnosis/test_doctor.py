@@ -263,6 +263,27 @@ class TestSettings:
         assert finding.level == level
         assert (finding.cure is None) == (level == "ok")
 
+    @pytest.mark.parametrize(
+        ("hosts", "query", "expected"),
+        [
+            ("localhost", "", []),
+            ("a.example;localhost", "", ["servers", "sentinels (a.example)"]),
+            ("a.example;b.example", "&ssl=true", ["ok", "sentinels (a.example, b.example)"]),
+            ("a.example", "&ssl=true&sentinel_ssl=true", ["ok"]),
+            ("a.example", "&sentinel_ssl=true", ["servers"]),
+            ("localhost", "&ssl=true&ssl_cert_reqs=none", ["servers"]),
+            ("a.example", "&ssl=true&sentinel_ssl=true&sentinel_ssl_cert_reqs=none", ["ok", "sentinels"]),
+        ],
+    )
+    def test_tls_behind_sentinels(self, hosts: str, query: str, expected: list[str]) -> None:
+        """To the servers and to the sentinels; of sentinels on this machine, only they know where the servers are."""
+        watcher = ResultWatcher(f"sentinel://{hosts}/0?master_name=m{query}")
+        told = [finding for finding in examine_settings(watcher) if finding.code == "tls"]
+        assert len(told) == len(expected)
+        for finding, words in zip(told, expected, strict=True):
+            assert (words == "ok") == (finding.level == "ok") == (finding.cure is None)
+            assert words == "ok" or f"the connection to the {words}" in finding.text
+
 
 def test_of_a_celery_application(redis_server: RedisServer, key_prefix: str, apps: list[Celery]) -> None:
     app = Celery("web", set_as_current=False)
