@@ -6,7 +6,7 @@ import argparse
 import ast
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +15,8 @@ __all__ = ["GunicornWorkers", "gunicorn_workers"]
 
 # Where gunicorn looks by itself.
 _SETTINGS_FILE = "gunicorn.conf.py"
+_SETTINGS = {"worker_class", "threads"}
+_UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class GunicornWorkers:
     """How gunicorn would run the application.
 
     Attributes:
-        worker_class: gunicorn's name of it.
+        worker_class: gunicorn's name of it; "unknown" if it is computed.
         source: where that was read.
     """
 
@@ -59,9 +61,9 @@ def _effective_class(found: Mapping[str, Any]) -> str:
     """As gunicorn does it: more than one thread makes other workers of the default ones."""
     worker_class, threads = found.get("worker_class", "sync"), found.get("threads", 1)
     if not isinstance(worker_class, str):
-        return getattr(worker_class, "__name__", "unknown")
-    if worker_class == "sync" and isinstance(threads, int) and threads > 1:
-        return "gthread"
+        return _UNKNOWN
+    if worker_class == "sync" and threads != 1:
+        return "gthread" if isinstance(threads, int) else _UNKNOWN
     return worker_class
 
 
@@ -84,13 +86,24 @@ def _assignments(file: Path) -> dict[str, Any] | None:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
         return None
+    plain = {id(target): value for target, value in _plain_assignments(tree)}
     found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in _SETTINGS:
+            found[node.id] = _literal(plain[id(node)]) if id(node) in plain else _UNKNOWN
+        elif isinstance(node, ast.ImportFrom):
+            names = {name.asname or name.name for name in node.names}
+            found.update(dict.fromkeys(_SETTINGS if "*" in names else _SETTINGS & names, _UNKNOWN))
+    return found
+
+
+def _plain_assignments(tree: ast.Module) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Targets and values of those that are made in any case."""
     for node in tree.body:
         if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name) and target.id in ("worker_class", "threads"):
-                    found[target.id] = _literal(node.value)
-    return found
+            yield from ((target, node.value) for target in node.targets)
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            yield node.target, node.value
 
 
 def _literal(value: ast.expr) -> Any:
@@ -98,4 +111,4 @@ def _literal(value: ast.expr) -> Any:
         return ast.literal_eval(value)
     except ValueError:
         # Computed: whatever it is, it is not known to be the default.
-        return "unknown"
+        return _UNKNOWN

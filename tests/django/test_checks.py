@@ -127,7 +127,15 @@ class TestGunicorn:
             ("threads = 4", "gthread"),
             ("worker_class = 'sync'\nthreads = 4", "gthread"),
             ("import os\nworker_class = os.environ['KIND']", "unknown"),
-            ("import os\nthreads = int(os.environ['THREADS'])", "sync"),
+            ("import os\nthreads = int(os.environ['THREADS'])", "unknown"),
+            ("threads: int = 8", "gthread"),
+            ("worker_class: str = 'gthread'", "gthread"),
+            ("worker_class, threads = 'gthread', 8", "unknown"),
+            ("import os\nif 'DEBUG' not in os.environ:\n    threads = 8", "unknown"),
+            ("from shared import *", "unknown"),
+            ("from shared import WORKERS as workers, threads", "unknown"),
+            ("from shared import *\nworker_class = 'gthread'", "gthread"),
+            ("import multiprocessing\nworkers = multiprocessing.cpu_count()", "sync"),
         ],
     )
     def test_the_file(self, tmp_path: Path, settings: str, expected: str) -> None:
