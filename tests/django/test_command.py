@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +42,17 @@ def run(*words: str) -> tuple[int, str, str]:
         code = int(ended.code or 0)
     assert watchers.all(initialized_only=True) == [], "all are closed"
     return code, output.getvalue(), errors.getvalue()
+
+
+@contextlib.contextmanager
+def _without_handlers() -> Iterator[None]:
+    """As in a project with the LOGGING that Django comes with, and without those of pytest."""
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
 
 
 class TestDoctor:
@@ -106,6 +119,38 @@ class TestWatch:
         assert (code, text) == (124, "")
         assert f"not ended yet: {task_id}" in errors
 
+    def test_an_outage_is_told(self, project: Any) -> None:
+        """Nothing else would say why nothing comes: Django's logging leaves the watcher's lines out."""
+        nobody = f"redis://:sesame@127.0.0.1:{free_port()}/0"
+        project(BGRESULTS={"default": {"URL": nobody, "RETRY": {"INITIAL": 0.01}}})
+        with _without_handlers():
+            code, text, errors = run("watch", new_id(), "--timeout", "0.5")
+        assert (code, text) == (124, "")
+        assert len([line for line in errors.splitlines() if "refused" in line]) == 1
+        assert "sesame" not in errors
+
+    def test_the_end_of_an_outage_is_told(self, project: Any, own_redis: RedisServer) -> None:
+        project(BGRESULTS={"default": {"URL": own_redis.url(), "RETRY": {"INITIAL": 0.01, "MAXIMUM": 0.05}}})
+        task_id = new_id()
+        with _without_handlers():
+            running = Caller(lambda: run("watch", task_id, "--timeout", str(WAIT)))
+            own_writer = ResultWriter(own_redis)
+            wait_until(lambda: own_writer.channels() == {task_id}, "the subscription")
+            own_redis.kill()
+            own_redis.start()
+            wait_until(lambda: own_writer.channels() == {task_id}, "the end of the outage")
+            own_writer.write(task_id, 1)
+            code, text, errors = running.outcome(WAIT)
+        own_writer.close()
+        assert (code, text) == (0, f"{task_id} SUCCESS 1\n")
+        assert "connected again after" in errors
+
+    def test_what_is_logged_is_told_once(self, project: Any, caplog: pytest.LogCaptureFixture) -> None:
+        project(BGRESULTS={"default": {"URL": f"redis://127.0.0.1:{free_port()}/0"}})
+        _, _, errors = run("watch", new_id(), "--timeout", "0.2")
+        assert "refused" in caplog.text
+        assert "refused" not in errors
+
     def test_that_cannot_be_known(self, writer: ResultWriter) -> None:
         task_id = new_id()
         writer.write_body(task_id, b"no JSON")
@@ -116,8 +161,18 @@ class TestWatch:
     def test_wrong_arguments(self, writer: ResultWriter) -> None:
         with pytest.raises(CommandError, match="timeout must be a number of seconds above 0"):
             run("watch", "id", "--timeout", "0")
-        with pytest.raises(CommandError, match="no alias 'none'; it has 'default'"):
+        with pytest.raises(CommandError, match="no alias 'none'; it has 'default'") as caught:
             run("watch", "id", "--alias", "none")
+        assert caught.value.returncode == 2, "1 means that a task failed"
+        with pytest.raises(CommandError, match="invalid float value: 'soon'"):
+            run("watch", "id", "--timeout", "soon")
+
+
+@pytest.mark.parametrize("action", ["doctor", "stats"])
+def test_no_aliases(project: Any, action: str) -> None:
+    project(BGRESULTS={})
+    with pytest.raises(CommandError, match="BGRESULTS has no alias 'default'; it has none"):
+        run(action)
 
 
 class TestStats:

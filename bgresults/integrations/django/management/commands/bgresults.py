@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from bgresults.consumers import ConnectionLost
-from bgresults.diagnosis import Diagnosis, Following, checked_health, examine
+from bgresults.diagnosis import Diagnosis, Following, checked_health, examine, outages_told
 from bgresults.diagnosis.settings import new_consumer
 from bgresults.integrations.django.handler import DEFAULT_ALIAS, watchers
 from bgresults.meta import TaskMeta
@@ -22,6 +22,8 @@ __all__ = ["Command"]
 
 # Seconds that a server is given to answer.
 _PATIENCE = 5.0
+# As of arguments that argparse refuses.
+_WRONG = 2
 _SIGNS = {"ok": "ok", "note": "--", "warning": "!!", "error": "XX"}
 
 
@@ -41,14 +43,14 @@ class Command(BaseCommand):
         ]
 
         doctor = actions.add_parser("doctor", help="try out all that a watcher needs; exit code 1 if something fails")
-        doctor.add_argument("--timeout", type=_seconds, default=_PATIENCE, help="seconds for each step [%(default)s]")
+        doctor.add_argument("--timeout", type=float, default=_PATIENCE, help="seconds for each step [%(default)s]")
         watch = actions.add_parser(
             "watch",
             help="print the states of tasks until they end; exit code 0: all succeeded, 1: one failed or was revoked, "
-            "3: it cannot be known, 124: time was up",
+            "2: wrong settings or arguments, 3: it cannot be known, 124: time was up",
         )
         watch.add_argument("ids", nargs="+", metavar="ID")
-        watch.add_argument("--timeout", type=_seconds, help="seconds for all of it [no limit]")
+        watch.add_argument("--timeout", type=float, help="seconds for all of it [no limit]")
         stats = actions.add_parser("stats", help="connect, and print what there is to count")
         for action in (doctor, watch, stats):
             for name, options in common:
@@ -58,14 +60,14 @@ class Command(BaseCommand):
         """Run one of them.
 
         Raises:
-            CommandError: the settings make no sense.
+            CommandError: the settings or the arguments make no sense.
             SystemExit: with the code that says the outcome, unless it is 0.
         """
         action: Callable[[dict[str, Any]], int] = getattr(self, f"_{options['action']}")
         try:
             code = action(options)
         except (ImproperlyConfigured, TypeError, ValueError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), returncode=_WRONG) from error
         except KeyboardInterrupt:
             code = 130
         finally:
@@ -99,9 +101,10 @@ class Command(BaseCommand):
     def _watch(self, options: dict[str, Any]) -> int:
         watcher = watchers[options["alias"] or DEFAULT_ALIAS]
         following = Following(watcher, options["ids"], timeout=options["timeout"])
-        for state in following:
-            self._print_state(state, as_json=options["json"])
-            self.stdout.flush()
+        with outages_told(self.stderr):
+            for state in following:
+                self._print_state(state, as_json=options["json"])
+                self.stdout.flush()
         for task_id, error in following.errors.items():
             self.stderr.write(f"{task_id}: {error}")
         if following.pending and not following.errors:
@@ -138,12 +141,11 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(value, default=str, indent=indent))
 
 
-def _seconds(text: str) -> float:
-    return float(text)
-
-
 def _aliases(options: dict[str, Any]) -> list[str]:
-    return list(watchers) if options["alias"] is None else [options["alias"]]
+    if options["alias"] is not None:
+        return [options["alias"]]
+    # Without any alias, as without that one, it is said which there are.
+    return list(watchers) or [DEFAULT_ALIAS]
 
 
 def _counts(watcher: ResultWatcher) -> dict[str, Any]:
