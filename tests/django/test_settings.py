@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -166,6 +168,14 @@ class TestKeys:
             there: Any = watchers[alias]
             assert there._settings.make_consumer()._options == amqp
 
+    def test_documented(self) -> None:
+        """Each argument of a watcher has its key in the table."""
+        table = (
+            (Path(__file__).resolve().parents[2] / "docs" / "django.md").read_text("utf-8").partition("## Checks")[0]
+        )
+        for name in inspect.signature(ResultWatcher).parameters:
+            assert f"`{name.upper()}`" in table, name
+
     def test_the_name_is_the_alias(self, project: Any) -> None:
         project(BGRESULTS={"reports": {"URL": URL}})
         assert watchers["reports"].health().name == "reports"
@@ -235,9 +245,12 @@ class TestCeleryApplications:
         ("name", "words"),
         [
             ("no_such_module:app", "No module named 'no_such_module'"),
-            ("tests.django.apps:missing", "missing"),
-            ("tests.django.apps:wrong", "must be a Celery application, not int"),
-            (5, "must be a Celery application, not int"),
+            ("tests.django.apps:missing", "module 'tests.django.apps' has no attribute 'missing'"),
+            ("tests.django.misspelt:app", "'Celery' object has no attribute 'confg'"),
+            ("tests.django.apps:wrong", "['CELERY_APP'] must be a Celery application, or the place of one"),
+            ("tests.django.apps:wrong", "'tests.django.apps:wrong' is int"),
+            (5, "['CELERY_APP'] must be a Celery application, or the place of one"),
+            (None, "None is NoneType"),
         ],
     )
     def test_wrong(self, project: Any, name: Any, words: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (package / "__init__.py").touch()
     (package / "celery.py").write_text(PROJECT)
     (package / "broken.py").write_text("import there_is_no_such_module\n")
+    (package / "misspelt.py").write_text(f"{PROJECT}app.confg.timezone = 'UTC'\n")
+    (package / "unfinished.py").write_text("app = Celery('proj')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == "flaskproj"]:
@@ -54,6 +59,13 @@ def test_all_arguments(new_app: NewApp, results: BgResults) -> None:
     )
     assert "name='shop'" in repr(results.watcher)
     assert "secret" not in repr(results.watcher)
+
+
+def test_documented() -> None:
+    """Each argument of a watcher has its key in the table."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "flask.md").read_text("utf-8")
+    for name in inspect.signature(ResultWatcher).parameters:
+        assert f"`BGRESULTS_{name.upper()}`" in page, name
 
 
 def test_what_the_file_of_a_config_can_say(new_app: NewApp, results: BgResults) -> None:
@@ -95,6 +107,7 @@ def test_other_keys_are_none_of_ours(new_app: NewApp) -> None:
         ({"BGRESULTS_URL": URL, "BGRESULTS_AMQP": {"prefetch": 5}}, ValueError, "BGRESULTS_AMQP, BGRESULTS_URL"),
         ({"BGRESULTS_CELERY_APP": 5}, TypeError, "must be a Celery application or the place of one, such as 'proj.cel"),
         ({"BGRESULTS_CELERY_APP": ""}, TypeError, "must be a Celery application or the place of one"),
+        ({"BGRESULTS_CELERY_APP": ["proj.celery:app"]}, TypeError, "must be a Celery application or the place of one"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -139,14 +152,36 @@ class TestCeleryApplication:
         assert watcher is ResultWatcher.from_celery(found)
         found.close()
 
-    @pytest.mark.parametrize("place", ["flaskproj.celery:nothing", "no_such_module:app", "flaskproj.broken:app"])
-    def test_there_is_none(self, new_app: NewApp, results: BgResults, project: Any, place: str) -> None:
+    @pytest.mark.parametrize(
+        ("place", "reason"),
+        [
+            ("flaskproj.celery:nothing", "module 'flaskproj.celery' has no attribute 'nothing'"),
+            ("no_such_module:app", "No module named 'no_such_module'"),
+            ("flaskproj.broken:app", "No module named 'there_is_no_such_module'"),
+            ("flaskproj.misspelt:app", "'Celery' object has no attribute 'confg'"),
+            ("flaskproj.misspelt.app", "'Celery' object has no attribute 'confg'"),
+            ("flaskproj.unfinished:app", "NameError: name 'Celery' is not defined"),
+        ],
+    )
+    def test_there_is_none(self, new_app: NewApp, results: BgResults, project: Any, place: str, reason: str) -> None:
+        """Why: what its module raised, and not what Celery makes of it."""
         new_app(BGRESULTS_CELERY_APP=place)
         with pytest.raises(ValueError, match="there is no Celery application at") as caught:
             _ = results.watcher
         assert place in str(caught.value)
-        if "broken" in place:
-            assert "there_is_no_such_module" in str(caught.value)
+        assert reason in str(caught.value)
+
+    def test_a_package_whose_module_cannot_be_imported(
+        self, new_app: NewApp, results: BgResults, project: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "flaskproj" / "celery.py").write_text("import there_is_no_such_module\n")
+        new_app(BGRESULTS_CELERY_APP="flaskproj")
+        with pytest.raises(ValueError, match="No module named 'there_is_no_such_module'"):
+            _ = results.watcher
+        (tmp_path / "flaskproj" / "celery.py").unlink()
+        importlib.invalidate_caches()
+        with pytest.raises(ValueError, match="module 'flaskproj' has no attribute 'celery'"):
+            _ = results.watcher
 
     def test_something_else(self, new_app: NewApp, results: BgResults) -> None:
         new_app(BGRESULTS_CELERY_APP="sys:path")
@@ -177,3 +212,13 @@ class TestCeleryApplication:
         new_app(BGRESULTS_URL=URL)
         with pytest.raises(RuntimeError, match=r"to submit\(\) tasks, set BGRESULTS_CELERY_APP"):
             results.submit("add", (1, 2))
+
+
+def test_without_flask() -> None:
+    program = (
+        "import sys; sys.modules['flask'] = None\n"
+        "try:\n    import bgresults.integrations.flask\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=True)
+    assert "pip install 'bgresults[flask]'" in ended.stdout

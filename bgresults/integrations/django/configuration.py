@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import fields
@@ -58,7 +57,7 @@ def new_watcher(alias: str, value: Mapping[str, Any]) -> ResultWatcher:
     arguments = _arguments(alias, value)
     try:
         if CELERY_APP in value:
-            return ResultWatcher.from_celery(import_app(alias, value[CELERY_APP]), **arguments)
+            return ResultWatcher.from_celery(_application(alias, value[CELERY_APP]), **arguments)
         return ResultWatcher(**{"name": alias, **arguments})
     except (TypeError, ValueError, ImportError) as error:
         raise ImproperlyConfigured(f"{_place(alias)}: {error}") from error
@@ -72,9 +71,8 @@ def trial_watcher(alias: str, value: Mapping[str, Any]) -> ResultWatcher:
     if CELERY_APP not in value:
         return new_watcher(alias, value)
     from bgresults.integrations.celery import CeleryResultWatcher
-    from bgresults.integrations.celery.applications import application
 
-    return CeleryResultWatcher(application(import_app(alias, value[CELERY_APP])), _arguments(alias, value))
+    return CeleryResultWatcher(_application(alias, value[CELERY_APP]), _arguments(alias, value))
 
 
 def import_app(alias: str, value: Any) -> Any:
@@ -88,17 +86,30 @@ def import_app(alias: str, value: Any) -> Any:
         return value
     place = f"{_place(alias)}[{CELERY_APP!r}]"
     try:
-        from celery.app.utils import find_app
+        from bgresults.integrations.celery.applications import import_application
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "celery":
             raise
         raise ImproperlyConfigured(f"{place} needs Celery: pip install 'bgresults[celery]'") from error
     try:
-        return find_app(value, imp=importlib.import_module)
+        return import_application(value)
     except Exception as error:
         raise ImproperlyConfigured(
             f"{place}: {value!r} cannot be imported ({type(error).__name__}: {error}); write it as for celery -A, such "
             "as 'proj.celery:app'"
+        ) from error
+
+
+def _application(alias: str, value: Any) -> Any:
+    app = import_app(alias, value)
+    from bgresults.integrations.celery.applications import application
+
+    try:
+        return application(app)
+    except TypeError as error:
+        raise ImproperlyConfigured(
+            f"{_place(alias)}[{CELERY_APP!r}] must be a Celery application, or the place of one such as "
+            f"'proj.celery:app'; {value!r} is {type(app).__name__}"
         ) from error
 
 

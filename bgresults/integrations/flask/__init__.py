@@ -17,7 +17,12 @@
         return results.submit(build_report, (user_id,)).result(timeout=5)
 """
 
-from bgresults.integrations.flask.application import ApplicationResults
-from bgresults.integrations.flask.extension import BgResults
+try:
+    from bgresults.integrations.flask.application import ApplicationResults
+    from bgresults.integrations.flask.extension import BgResults
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] != "flask":
+        raise
+    raise ImportError("bgresults.integrations.flask needs Flask: pip install 'bgresults[flask]'") from error
 
 __all__ = ["ApplicationResults", "BgResults"]

@@ -107,12 +107,14 @@ class ApplicationResults:
 
     def _imported(self, place: str) -> Any:
         try:
-            from celery.app.utils import find_app
+            from celery.utils.imports import import_from_cwd
+
+            from bgresults.integrations.celery.applications import import_application
         except ModuleNotFoundError as error:
             raise ImportError(f"{CELERY_APP} needs Celery: pip install 'bgresults[celery]'") from error
         try:
-            return find_app(place)
-        except (ImportError, AttributeError, ValueError) as error:
+            return import_application(place, import_from_cwd)
+        except Exception as error:
             raise ValueError(
                 f"config of Flask app {self._name!r}, {CELERY_APP}: there is no Celery application at {place!r}: "
                 f"{type(error).__name__}: {error}"

@@ -47,7 +47,10 @@ def read_config(name: str, config: Mapping[str, Any]) -> Settings:
             f"config of Flask app {name!r}: unknown {', '.join(unknown)}; allowed are {', '.join(sorted(allowed))}"
         )
     celery_app = found.pop(CELERY_APP, None)
-    if isinstance(celery_app, (bytes, int, Mapping)) or (isinstance(celery_app, str) and not celery_app):
+    # An application, or a proxy that stands for one, is known by its class: none is looked into before it is needed.
+    kind = type(celery_app)
+    stands_for_one = hasattr(kind, "conf") or hasattr(kind, "_get_current_object")
+    if not (celery_app is None or stands_for_one or (isinstance(celery_app, str) and celery_app)):
         raise TypeError(
             f"config of Flask app {name!r}: {CELERY_APP} must be a Celery application or the place of one, such as "
             f"'proj.celery:app', not {celery_app!r}"
