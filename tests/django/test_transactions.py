@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import unittest
 from collections.abc import Iterator
 from typing import Any
@@ -119,3 +120,24 @@ def test_in_a_test_case() -> None:
     outcome = unittest.TestSuite([Case()]).run(unittest.TestResult())
     assert outcome.testsRun == 1
     assert outcome.wasSuccessful(), [*outcome.errors, *outcome.failures]
+
+
+def test_a_query_in_a_callback() -> None:
+    """On the watcher's thread, with a connection that is its own and stays open unless the callback closes it."""
+    seen: list[Any] = []
+
+    def note(future: Any) -> None:
+        own = connections["default"]
+        try:
+            with own.cursor() as cursor:
+                cursor.execute("SELECT 40 + %s", [future.result()])
+                seen.append((threading.current_thread().name, own.in_atomic_block, cursor.fetchone()))
+        finally:
+            own.close()
+        seen.append(own.connection)
+
+    with transaction.atomic():
+        future: Any = watcher.submit("add", (1, 2))
+        future.add_done_callback(note)
+        wait_until(lambda: len(seen) == 2, "the callback")
+    assert seen == [("bgresults-web", False, (43,)), None]
