@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,14 @@ WAYS = [
     pytest.param("gunicorn, gevent", {}, id="gevent", marks=pytest.mark.slow),
     pytest.param("gunicorn, gevent with preload", {}, id="gevent-preload", marks=pytest.mark.slow),
 ]
+
+# The one that makes up for all of them where there is little time.
+FIRST = "gthread-preload"
+ALL_WAYS_BUT_ONE_SLOW = [
+    pytest.param(*way.values, id=way.id, marks=() if way.id == FIRST else way.marks) for way in WAYS
+]
+# Seconds until gunicorn gives a worker up. Its workers tell once a second that they live.
+TIMEOUT = 3
 
 
 def configured(heading: str, **changed: Any) -> str:
@@ -112,18 +121,10 @@ class TestWhileARequestWaits:
 
         return begin
 
-    @pytest.mark.parametrize(
-        "heading",
-        [
-            "gunicorn, threads",
-            pytest.param("gunicorn, sync workers", marks=pytest.mark.slow),
-            pytest.param("gunicorn, gevent", marks=pytest.mark.slow),
-            pytest.param("gunicorn, gevent with preload", marks=pytest.mark.slow),
-        ],
-    )
-    def test_a_reload(self, waiting: Any, heading: str, own_writer: ResultWriter) -> None:
+    @pytest.mark.parametrize(("heading", "changed"), ALL_WAYS_BUT_ONE_SLOW)
+    def test_a_reload(self, waiting: Any, heading: str, changed: Any, own_writer: ResultWriter) -> None:
         """The old worker stays until the request has its result; the new one serves meanwhile."""
-        server, task_id, call = waiting(configured(heading, workers=1))
+        server, task_id, call = waiting(configured(heading, workers=1, **changed))
         wait_until(lambda: task_id in own_writer.channels(), "the request to wait")
         server.send_signal(signal.SIGHUP)
         wait_until(lambda: "Handling signal: hup" in server.log(), "the reload")
@@ -134,11 +135,10 @@ class TestWhileARequestWaits:
         wait_until(lambda: not running(old), "the old worker to end")
         assert trouble(server) == []
 
-    @pytest.mark.slow
-    @pytest.mark.parametrize("heading", ["gunicorn, threads", "gunicorn, sync workers", "gunicorn, gevent"])
-    def test_a_stop(self, waiting: Any, heading: str, own_writer: ResultWriter) -> None:
+    @pytest.mark.parametrize(("heading", "changed"), WAYS)
+    def test_a_stop(self, waiting: Any, heading: str, changed: Any, own_writer: ResultWriter) -> None:
         """The master waits for it, and ends."""
-        server, task_id, call = waiting(configured(heading, workers=1))
+        server, task_id, call = waiting(configured(heading, workers=1, **changed))
         wait_until(lambda: task_id in own_writer.channels(), "the request to wait")
         server.send_signal(signal.SIGTERM)
         wait_until(lambda: "Handling signal: term" in server.log(), "the stop")
@@ -191,6 +191,20 @@ class TestWhileARequestWaits:
         assert "Fatal Python error" not in server.log()
         wait_until(lambda: task_id not in own_writer.channels(), "the subscription to end")
         assert server.get("/add?x=1&y=2")[1]["value"] == 3
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("heading", ["gunicorn, threads", "gunicorn, gevent", "gunicorn, gevent with preload"])
+    def test_a_request_that_outlasts_the_timeout(self, waiting: Any, heading: str, own_writer: ResultWriter) -> None:
+        """It limits no request of these workers: they go on telling the master that they live."""
+        server, task_id, call = waiting(configured(heading, workers=1, timeout=TIMEOUT))
+        began = time.monotonic()
+        wait_until(lambda: task_id in own_writer.channels(), "the request to wait")
+        while time.monotonic() < began + 2 * TIMEOUT:
+            assert server.get("/")[0] == 200
+            time.sleep(0.1)
+        own_writer.write(task_id, "late")
+        assert call.outcome() == (200, {"value": "late", "pid": first_worker(server)})
+        assert trouble(server) == []
 
 
 def first_worker(server: WebServer) -> int:
