@@ -16,7 +16,7 @@ from bgresults.testing.processes import OwnedProcess
 from bgresults.testing.servers import free_port
 from tests.support import wait_until
 
-__all__ = ["DOCS", "NewProject", "documented_files"]
+__all__ = ["DOCS", "ROOT", "NewProject", "documented_files"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "django.md"

@@ -17,7 +17,7 @@ import pytest
 
 from bgresults.testing import RedisServer
 from bgresults.testing.sockets import connections_to
-from tests.django.new_project import NewProject, documented_files, get
+from tests.django.new_project import ROOT, NewProject, documented_files, get
 from tests.servers.page import block
 from tests.support import wait_until
 
@@ -69,6 +69,23 @@ def test_as_the_page_says(project: NewProject) -> None:
     with ThreadPoolExecutor(16) as threads:
         sums = threads.map(lambda x: json.loads(get(f"{address}/sum/{x}/1/"))["sum"], range(32))
     assert list(sums) == list(range(1, 33))
+
+
+def test_as_the_readme_says(project: NewProject) -> None:
+    """Its settings are those of the page, and its view gets a result."""
+    settings, view = block("In a Django project", "python", page=ROOT / "README.md").split("\n\n", 1)
+    for line in settings.splitlines():
+        assert line.partition("  # ")[0] in documented_files()["proj/settings.py"].splitlines()
+    program = f"""
+import django
+django.setup()
+from types import SimpleNamespace
+from proj.celery import add
+build_report, request = add.s(1), SimpleNamespace(user=SimpleNamespace(id=41))
+{view}
+print(future.result(timeout={WAIT}))
+"""
+    assert project.run("-c", program, DJANGO_SETTINGS_MODULE="proj.settings").stdout == "42\n"
 
 
 def test_gunicorn_with_hooks(project: NewProject, server: RedisServer) -> None:

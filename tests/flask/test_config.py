@@ -128,6 +128,14 @@ def test_neither_url_nor_application(new_app: NewApp, results: BgResults) -> Non
         _ = results.watcher
 
 
+def test_a_config_that_comes_too_late(new_app: NewApp, results: BgResults) -> None:
+    app = new_app()
+    app.config["BGRESULTS_URL"] = URL
+    with pytest.raises(ValueError, match=r"BGRESULTS_URL came too late: init_app\(\) reads the config") as caught:
+        _ = results.watcher
+    assert "secret" not in str(caught.value)
+
+
 class TestCeleryApplication:
     """Where it comes from, and what it gives."""
 

@@ -101,9 +101,13 @@ class ApplicationResults:
         if found is None:
             raise ValueError(
                 f"config of Flask app {self._name!r}: set {CELERY_APP} ('proj.celery:app', or the application itself), "
-                f"app.extensions['celery'], or {URL} ('redis://…', 'amqp://…')"
+                f"app.extensions['celery'], or {URL} ('redis://…', 'amqp://…'){self._set_late(app)}"
             )
         return found
+
+    def _set_late(self, app: Flask | None) -> str:
+        late = [key for key in (CELERY_APP, URL) if app is not None and app.config.get(key) is not None]
+        return f"; {' and '.join(late)} came too late: init_app() reads the config" if late else ""
 
     def _imported(self, place: str) -> Any:
         try:
