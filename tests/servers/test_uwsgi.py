@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import platform
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bgresults.testing import RedisServer
 from bgresults.testing.http_load import Load
 from bgresults.testing.web import WebServer
 from tests.servers.conftest import FLASK_APP, Serve
 from tests.servers.page import block
+from tests.support.calls import Caller
+from tests.support.results import ResultWriter, new_ids
+from tests.support.waiting import wait_until
 from tests.support.workers import TaskWorker
 
 INSTALLED = Path(sys.executable).with_name("uwsgi")
@@ -66,6 +72,24 @@ def test_requests_get_their_results(uwsgi: Any, arguments: list[str]) -> None:
     assert server.wait(15)
     assert "Traceback" not in server.log()
     assert "Warning" not in server.log().replace("DeprecationWarning", "")
+
+
+@pytest.mark.slow
+def test_a_stop(uwsgi: Any, redis_server: RedisServer) -> None:
+    """Requests that wait are cut, and their subscriptions end."""
+    server = uwsgi()
+    writer = ResultWriter(redis_server)
+    ids = new_ids(3)
+    calls = [Caller(partial(server.get, f"/wait/{task_id}", 50)) for task_id in ids]
+    wait_until(lambda: set(ids) <= writer.channels(), "the requests to wait")
+    server.send_signal(signal.SIGTERM)
+    assert server.wait(15)
+    for call in calls:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            call.outcome(15)
+    wait_until(lambda: not set(ids) & writer.channels(), "the subscriptions to end")
+    writer.close()
+    assert "Traceback" not in server.log()
 
 
 @pytest.mark.slow
