@@ -14,8 +14,17 @@
 from bgresults.diagnosis.checkup import checked_health
 from bgresults.diagnosis.doctor import examine
 from bgresults.diagnosis.findings import Diagnosis, Finding
-from bgresults.diagnosis.following import Following
+from bgresults.diagnosis.following import Following, why_unheard
 from bgresults.diagnosis.outages import outages_told
 from bgresults.diagnosis.settings import examine_settings
 
-__all__ = ["Diagnosis", "Finding", "Following", "checked_health", "examine", "examine_settings", "outages_told"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "Following",
+    "checked_health",
+    "examine",
+    "examine_settings",
+    "outages_told",
+    "why_unheard",
+]

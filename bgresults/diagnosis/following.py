@@ -14,7 +14,12 @@ from bgresults.options import check_seconds
 from bgresults.task_ids import task_ids_of
 from bgresults.watcher import ResultWatcher
 
-__all__ = ["Following"]
+__all__ = ["Following", "why_unheard"]
+
+_UNHEARD = (
+    "results come as replies to the process that sent the task, and of a task that another process sent none comes "
+    "here: have it sent and watched with AMQPOptions(binding='task') (docs/amqp.md), or store results in Redis"
+)
 
 
 class Following:
@@ -96,3 +101,15 @@ class Following:
         if self.errors:
             return 3
         return 124 if self.pending else 0
+
+
+def why_unheard(watcher: ResultWatcher) -> str | None:
+    """Why this process hears nothing of tasks that other processes sent, and the cure; None if it does.
+
+    Connects to nothing. Settings that make no sense are left to whoever watches.
+    """
+    try:
+        watcher._configure()
+    except (WatcherError, TypeError, ValueError):
+        return None
+    return _UNHEARD if watcher._settings.binding == "process" else None

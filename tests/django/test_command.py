@@ -145,6 +145,14 @@ class TestWatch:
         assert (code, text) == (0, f"{task_id} SUCCESS 1\n")
         assert "connected again after" in errors
 
+    @pytest.mark.parametrize("binding", ["process", "task"])
+    def test_replies_that_go_elsewhere(self, project: Any, binding: str) -> None:
+        """Of a task that another process sent, only the one with a queue for each task hears."""
+        project(BGRESULTS={"default": {"URL": "memory://", "AMQP": {"BINDING": binding}}})
+        code, _, errors = run("watch", new_id(), "--timeout", "0.2")
+        assert code == 124
+        assert ("have it sent and watched with AMQPOptions(binding='task')" in errors) == (binding == "process")
+
     def test_what_is_logged_is_told_once(self, project: Any, caplog: pytest.LogCaptureFixture) -> None:
         project(BGRESULTS={"default": {"URL": f"redis://127.0.0.1:{free_port()}/0"}})
         _, _, errors = run("watch", new_id(), "--timeout", "0.2")

@@ -71,6 +71,17 @@ def test_an_application_that_cannot_be_watched(project: Any) -> None:
     assert "cannot be watched" in told["watchers"]["default"]["last_error"]
 
 
+@pytest.mark.parametrize("details", [True, False])
+def test_an_alias_that_makes_no_sense(project: Any, details: bool) -> None:
+    """It is an answer, and not an error of the view: the others are told of all the same."""
+    project(BGRESULTS={"default": {"URL": "memory://"}, "bad": {"CELERY_APP": "no_such_module:app"}})
+    status, told = asked(details=details)
+    assert status == 503
+    assert told["watchers"]["default"]["healthy"]
+    assert not told["watchers"]["bad"]["healthy"]
+    assert ("no_such_module" in json.dumps(told)) == details
+
+
 def test_reading_only(project: Any) -> None:
     project(BGRESULTS={"default": {"URL": "memory://"}})
     assert health(RequestFactory().post("/health/")).status_code == 405

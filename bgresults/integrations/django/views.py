@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -38,12 +39,19 @@ def health(request: HttpRequest, *, details: bool | None = None) -> JsonResponse
         request: GET or HEAD.
         details: whether to tell addresses and error messages; None for ``settings.DEBUG``.
     """
-    told = {alias: checked_health(watchers[alias], _PATIENCE) for alias in watchers}
-    healthy = all(each.healthy for each in told.values())
-    shown = {alias: each.as_dict() for alias, each in told.items()}
+    shown = {alias: _health_of(alias) for alias in watchers}
+    healthy = all(each["healthy"] for each in shown.values())
     if not (settings.DEBUG if details is None else details):
         for each in shown.values():
             for name in _INTERNAL:
-                del each[name]
+                each.pop(name, None)
     body: dict[str, Any] = {"healthy": healthy, "watchers": shown}
     return JsonResponse(body, status=200 if healthy else 503)
+
+
+def _health_of(alias: str) -> dict[str, Any]:
+    try:
+        watcher = watchers[alias]
+    except ImproperlyConfigured as error:
+        return {"healthy": False, "last_error": str(error)}
+    return checked_health(watcher, _PATIENCE).as_dict()

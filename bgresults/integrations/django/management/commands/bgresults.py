@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from bgresults.consumers import ConnectionLost
-from bgresults.diagnosis import Diagnosis, Following, checked_health, examine, outages_told
+from bgresults.diagnosis import Diagnosis, Following, checked_health, examine, outages_told, why_unheard
 from bgresults.diagnosis.settings import new_consumer
 from bgresults.integrations.django.handler import DEFAULT_ALIAS, watchers
 from bgresults.meta import TaskMeta
@@ -101,6 +101,8 @@ class Command(BaseCommand):
     def _watch(self, options: dict[str, Any]) -> int:
         watcher = watchers[options["alias"] or DEFAULT_ALIAS]
         following = Following(watcher, options["ids"], timeout=options["timeout"])
+        if text := why_unheard(watcher):
+            self.stderr.write(text)
         with outages_told(self.stderr):
             for state in following:
                 self._print_state(state, as_json=options["json"])
