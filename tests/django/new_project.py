@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -42,7 +43,8 @@ class NewProject:
     def __init__(self, folder: Path, server: RedisServer, packages: Sequence[Path] = ()) -> None:
         self.path = folder / "proj"
         self._url = server.url()
-        self._running: list[OwnedProcess] = []
+        # By the address of the server.
+        self._running: dict[str, OwnedProcess] = {}
         self._worker: CeleryWorker | None = None
         self.python_path = [str(self.path), *map(str, packages), str(ROOT)]
         self._environment = {
@@ -93,8 +95,8 @@ class NewProject:
             env={**self._environment, **(environment or {})},
             cwd=self.path,
         )
-        self._running.append(process)
         address = f"http://127.0.0.1:{port}"
+        self._running[address] = process
 
         def answers() -> bool:
             assert process.running, process.log_tail()
@@ -109,9 +111,14 @@ class NewProject:
         wait_until(answers, f"the web server: {process.log_tail()}", 40)
         return address
 
+    def stop(self, address: str, timeout: float) -> bool:
+        """Send TERM to the server at that address; whether it has ended ``timeout`` seconds later."""
+        self._running[address].send_signal(signal.SIGTERM)
+        return self._running[address].wait(timeout)
+
     def close(self) -> None:
         """End everything."""
-        for process in self._running:
+        for process in self._running.values():
             process.end(grace=5.0)
         if self._worker is not None:
             self._worker.close()

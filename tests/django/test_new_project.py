@@ -7,7 +7,7 @@ import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,10 +25,21 @@ from tests.support import wait_until
 pytestmark = pytest.mark.timeout(180)
 
 WAIT = 30
+# As docs/deployment.md says, but not so long.
+LIMITED = ["--log-level", "warning", "--timeout-graceful-shutdown", "1"]
 # Beside what the page shows: a task whose end a test decides on, and the async views.
 MORE_URLS = """
+import asyncio
+
 from proj import views
+
+
+async def value_of(request, task_id):
+    return JsonResponse({"value": await asyncio.wrap_future(watcher.watch(task_id))})
+
+
 urlpatterns += [
+    path("future/<str:task_id>/", value_of),
     path("async/sum/<int:x>/<int:y>/", views.sum_of),
     path("events/<str:task_id>/", views.events),
 ]
@@ -101,36 +112,52 @@ def test_gunicorn_with_hooks(project: NewProject, server: RedisServer) -> None:
 
 
 def test_under_asgi(project: NewProject, server: RedisServer) -> None:
-    """uvicorn: a coroutine that awaits a future, a stream of states, and one whose reader goes away."""
+    """uvicorn: coroutines that await a future or states, those whose reader goes away, and an end in between."""
     pytest.importorskip("uvicorn")
     _serves_streams(project, server, notices_departures=django.VERSION >= (5, 0))
 
 
 def _serves_streams(project: NewProject, server: RedisServer, *, notices_departures: bool) -> None:
     project.write("proj/urls.py", documented_files()["proj/urls.py"] + MORE_URLS)
-    address = project.serve("-m", "uvicorn", "proj.asgi:application", "--port", "PORT", "--log-level", "warning")
+    address = project.serve("-m", "uvicorn", "proj.asgi:application", "--port", "PORT", *LIMITED)
     assert json.loads(get(f"{address}/async/sum/1/2/")) == {"sum": 3}
     assert json.loads(get(f"{address}/sum/2/2/")) == {"sum": 4}, "and a view that blocks a thread"
     host = urlsplit(address).netloc
-    leaves, stays = (http.client.HTTPConnection(host, timeout=WAIT) for _ in range(2))
-    with server.client() as client, contextlib.closing(leaves), contextlib.closing(stays):
+    leaves, awaits, stays = (http.client.HTTPConnection(host, timeout=WAIT) for _ in range(3))
+    with server.client() as client, contextlib.closing(leaves), contextlib.closing(awaits), contextlib.closing(stays):
 
         def watched() -> set[str]:
             return {channel.decode().rpartition("meta-")[2] for channel in client.pubsub_channels()}
 
         leaves.request("GET", "/events/leaves/")
+        awaits.request("GET", "/future/awaits/")
         stays.request("GET", "/events/stays/")
-        wait_until(lambda: watched() == {"leaves", "stays"}, "both streams", WAIT)
+        wait_until(lambda: watched() == {"leaves", "awaits", "stays"}, "all requests", WAIT)
         _tell(client, "stays", "STARTED")
         response = stays.getresponse()
         assert response.readline() == b'data: {"status": "STARTED"}\n'
         leaves.close()
+        awaits.close()
         if not notices_departures:
             _tell(client, "leaves", "SUCCESS")
-        wait_until(lambda: watched() == {"stays"}, "the end of the watch of which the reader has gone", WAIT)
+            _tell(client, "awaits", "SUCCESS")
+        wait_until(lambda: watched() == {"stays"}, "the end of the watches of which the readers have gone", WAIT)
         _tell(client, "stays", "SUCCESS")
         assert response.read() == b'\ndata: {"status": "SUCCESS"}\n\n'
         wait_until(lambda: not watched(), "the end of the other one", WAIT)
+        _ends_in_time(project, address, watched)
+
+
+def _ends_in_time(project: NewProject, address: str, watched: Callable[[], set[str]]) -> None:
+    """TERM while clients wait for tasks that never end: uvicorn takes no longer than it was allowed to."""
+    clients = [http.client.HTTPConnection(urlsplit(address).netloc, timeout=WAIT) for _ in range(2)]
+    for client, path in zip(clients, ("/events/endless/", "/future/endless-too/"), strict=True):
+        client.request("GET", path)
+    wait_until(lambda: watched() == {"endless", "endless-too"}, "both requests", WAIT)
+    assert project.stop(address, WAIT)
+    wait_until(lambda: not watched(), "the end of their watches", WAIT)
+    for client in clients:
+        client.close()
 
 
 def _tell(client: object, task_id: str, status: str) -> None:
