@@ -170,12 +170,19 @@ class TestGunicorn:
         assert checks.check_gunicorn() == []
 
 
-@pytest.mark.parametrize(("first", "expected"), [("bgresults", ["bgresults.W003"]), ("gevent.monkey", [])])
-def test_gevent(first: str, expected: list[str]) -> None:
-    """Patched after this library was imported, or before."""
+@pytest.mark.parametrize(
+    ("first", "patch", "expected"),
+    [
+        ("bgresults", "patch_all()", ["bgresults.W003"]),
+        ("gevent.monkey", "patch_all()", []),
+        ("gevent.monkey", "patch_thread()", ["bgresults.W003"]),
+    ],
+)
+def test_gevent(first: str, patch: str, expected: list[str]) -> None:
+    """Patched after this library was imported, or before, or in part."""
     pytest.importorskip("gevent")
     program = (
-        f"import {first}\nfrom gevent import monkey\nmonkey.patch_all()\nimport bgresults\n"
+        f"import {first}\nfrom gevent import monkey\nmonkey.{patch}\nimport bgresults\n"
         "from django.conf import settings\nsettings.configure()\n"
         "from bgresults.integrations.django.checks import check_monkey_patching\n"
         "print([message.id for message in check_monkey_patching()])\n"

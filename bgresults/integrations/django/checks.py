@@ -13,9 +13,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
+from bgresults import greenlets
 from bgresults.diagnosis import Finding, examine_settings
 from bgresults.diagnosis.gunicorn import gunicorn_workers
-from bgresults.diagnosis.monkey_patching import patched_late
 from bgresults.integrations.django.configuration import CELERY_APP, SETTING, import_app, trial_watcher
 from bgresults.integrations.django.handler import DEFAULT_ALIAS, watchers
 
@@ -87,15 +87,15 @@ def check_tls(**_: Any) -> list[CheckMessage]:
 
 
 def check_monkey_patching(**_: Any) -> list[CheckMessage]:
-    """W003: gevent or eventlet came after this library."""
-    name = patched_late()
-    if name is None:
+    """W003: gevent or eventlet came after this library, or has not patched all that it needs."""
+    text = greenlets.complaint()
+    if text is None:
         return []
     hint = (
-        "patch first of all, at the top of manage.py, wsgi.py and the settings of the web server (gunicorn's gevent "
-        "workers with --preload import the application before they patch)"
+        "patch first of all, and everything, at the top of manage.py, wsgi.py and the settings of the web server "
+        "(gunicorn's gevent workers with --preload import the application before they patch)"
     )
-    return [Warning(f"{name} replaced threading after bgresults was imported.", hint=hint, id="bgresults.W003")]
+    return [Warning(f"{text}.", hint=hint, id="bgresults.W003")]
 
 
 def check_transactions(**_: Any) -> list[CheckMessage]:
