@@ -11,18 +11,26 @@ that a child never sees one of those few stores without the others.
 It is re-entrant for two reasons: a signal handler may fork while its own thread holds it, and the garbage
 collector may run a destructor inside a locked section.
 
+The *import lock* is held while modules of this library are imported that are not imported with it, which may happen in
+any thread, at the first use. A child that was forked in the middle of an import could never import that module: the
+interpreter's lock of it is held by a thread that did not come along. So the ``before`` hook waits for its end.
+
 A fork made by C code (uWSGI without its fork hooks) runs no Python hook at all. Every public entry therefore asks
 :func:`generation`, which compares process ids, and repeats there what the ``after_in_child`` hook would have done.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["ForkAware", "generation", "leaf_lock", "register", "registered"]
+__all__ = ["ForkAware", "generation", "import_lock", "leaf_lock", "register", "registered"]
+
+# Seconds that a fork waits for an import. One that takes longer is stuck, and a fork must not be.
+_LONGEST_IMPORT = 10.0
 
 
 class ForkAware(Protocol):
@@ -34,12 +42,13 @@ class ForkAware(Protocol):
 class _Process:
     """What belongs to exactly one process; replaced as a whole, so that no reader sees half of a new one."""
 
-    __slots__ = ("generation", "lock", "pid")
+    __slots__ = ("generation", "imports", "lock", "pid")
 
     def __init__(self, pid: int, generation: int) -> None:
         self.pid = pid
         self.generation = generation
         self.lock = threading.RLock()
+        self.imports = threading.RLock()
 
 
 _process = _Process(os.getpid(), 0)
@@ -84,6 +93,12 @@ def leaf_lock() -> threading.RLock:
     return process.lock
 
 
+def import_lock() -> threading.RLock:
+    """Return the import lock of the current process. Nothing is done under it that waits for another thread."""
+    generation()
+    return _process.imports
+
+
 def _reset() -> None:
     """Make this process's own state, once per process, and tell everything that is alive.
 
@@ -106,18 +121,20 @@ def _before() -> None:
     generation()
     process = _process
     try:
+        # First: an import may take the leaf lock.
+        process.imports.acquire(timeout=_LONGEST_IMPORT)
         process.lock.acquire()
     finally:
-        # Also if a signal handler raised right after the lock was taken.
+        # Also if a signal handler raised right after a lock was taken.
         _locked_before.append(process)
 
 
 def _after_in_parent() -> None:
-    try:
-        _locked_before.pop().lock.release()
-    except RuntimeError:
-        # A signal handler raised before it was taken.
-        pass
+    process = _locked_before.pop()
+    for lock in (process.lock, process.imports):
+        # Possibly not taken: a signal handler raised before, or an import took too long.
+        with contextlib.suppress(RuntimeError):
+            lock.release()
 
 
 def _after_in_child() -> None:

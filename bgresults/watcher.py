@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bgresults.configuration import Configuration, configured
 from bgresults.dispatcher import Dispatcher
+from bgresults.forking import import_lock
 from bgresults.futures import ResultFuture, UpdateCallback
 from bgresults.meta import MAX_BODY_SIZE
 from bgresults.options import LONGEST_LIFETIME, AMQPOptions, RedisOptions, RetryPolicy, check_seconds
@@ -116,7 +117,8 @@ class ResultWatcher(WatcherState):
     def from_celery(cls, app: Any, **overrides: Any) -> CeleryResultWatcher:
         """Return the watcher of a Celery application: :func:`bgresults.integrations.celery.from_celery`."""
         try:
-            from bgresults.integrations.celery import from_celery
+            with import_lock():
+                from bgresults.integrations.celery import from_celery
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] != "celery":
                 raise

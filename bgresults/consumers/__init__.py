@@ -6,6 +6,7 @@ from typing import Any
 
 from bgresults.broker_urls import AMQP_SCHEMES
 from bgresults.consumers.base import BaseResultConsumer, ConnectionLost
+from bgresults.forking import import_lock
 from bgresults.options import AMQPOptions, RedisOptions
 from bgresults.urls import REDIS_SCHEMES, scheme_of
 
@@ -27,20 +28,23 @@ def consumer_for(
         TypeError: an argument has the wrong type.
     """
     kind = kind_of(url)
-    # Here, so that a process that uses one kind of backend does not import the libraries of the other.
     if kind == "redis":
-        from bgresults.consumers.redis import ResultConsumer as RedisConsumer
-
         if amqp != AMQPOptions():
             raise ValueError("amqp=AMQPOptions(…) is for results that come through a broker; for Redis it is redis=")
-        return RedisConsumer(url, options=redis, key_prefix=key_prefix, **settings)
-    from bgresults.consumers.rpc import ResultConsumer as RPCConsumer
-
-    if redis != RedisOptions():
+    elif redis != RedisOptions():
         raise ValueError("redis=RedisOptions(…) is for results in Redis; for those through a broker it is amqp=")
-    if key_prefix:
+    elif key_prefix:
         raise ValueError("key_prefix is for results in Redis; replies through a broker have no keys")
-    return RPCConsumer(url, options=amqp, **settings)
+    # Imported here, so that a process that uses one kind of backend does not import the libraries of the other. A new
+    # consumer imports the transport of kombu that it needs.
+    with import_lock():
+        if kind == "redis":
+            from bgresults.consumers.redis import ResultConsumer as RedisConsumer
+
+            return RedisConsumer(url, options=redis, key_prefix=key_prefix, **settings)
+        from bgresults.consumers.rpc import ResultConsumer as RPCConsumer
+
+        return RPCConsumer(url, options=amqp, **settings)
 
 
 def kind_of(url: str) -> str:

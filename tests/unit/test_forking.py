@@ -227,3 +227,49 @@ def test_many_forks_leave_the_parents_lock_free() -> None:
     for _ in range(20):
         assert run_in_child(lambda: None) == 0
     assert lock_is_free()
+
+
+def test_a_fork_waits_for_an_import() -> None:
+    """And the child has a lock of its own."""
+    forked = threading.Event()
+    held = threading.Event()
+    waited: list[bool] = []
+
+    def importing() -> None:
+        with forking.import_lock():
+            held.set()
+            waited.append(not forked.wait(0.2))
+
+    thread = threading.Thread(target=importing)
+    thread.start()
+    assert held.wait(20)
+
+    def child() -> None:
+        assert forking.import_lock().acquire(timeout=5)
+
+    code = run_in_child(child)
+    forked.set()
+    thread.join()
+    assert (code, waited) == (0, [True])
+    assert forking.import_lock().acquire(blocking=False), "and it is free again"
+    forking.import_lock().release()
+
+
+def test_an_import_that_never_ends_holds_no_fork_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forking, "_LONGEST_IMPORT", 0.05)
+    held, over = threading.Event(), threading.Event()
+
+    def importing() -> None:
+        with forking.import_lock():
+            held.set()
+            over.wait(20)
+
+    thread = threading.Thread(target=importing)
+    thread.start()
+    assert held.wait(20)
+    try:
+        assert run_in_child(forking.generation) == 0
+        assert lock_is_free()
+    finally:
+        over.set()
+        thread.join()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
+from bgresults.forking import import_lock
 from bgresults.options import AMQPOptions, RedisOptions, RetryPolicy
 from bgresults.watcher import ResultWatcher
 
@@ -86,7 +87,8 @@ def import_app(alias: str, value: Any) -> Any:
         return value
     place = f"{_place(alias)}[{CELERY_APP!r}]"
     try:
-        from bgresults.integrations.celery.applications import import_application
+        with import_lock():
+            from bgresults.integrations.celery.applications import import_application
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "celery":
             raise

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from bgresults.forking import leaf_lock
+from bgresults.forking import import_lock, leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.integrations.flask.settings import CELERY_APP, URL, Settings
 from bgresults.watcher import ResultWatcher
@@ -111,9 +111,10 @@ class ApplicationResults:
 
     def _imported(self, place: str) -> Any:
         try:
-            from celery.utils.imports import import_from_cwd
+            with import_lock():
+                from celery.utils.imports import import_from_cwd
 
-            from bgresults.integrations.celery.applications import import_application
+                from bgresults.integrations.celery.applications import import_application
         except ModuleNotFoundError as error:
             raise ImportError(f"{CELERY_APP} needs Celery: pip install 'bgresults[celery]'") from error
         try:
