@@ -25,10 +25,12 @@ __all__ = ["AsyncStateStream"]
 class _Mailbox:
     """Between the drain thread, which puts in, and the thread of an event loop, which takes out."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.states: deque[TaskMeta] = deque()
+    def __init__(self, loop: asyncio.AbstractEventLoop, keep: int | None) -> None:
+        self.states: deque[TaskMeta] = deque(maxlen=keep)
         #: Nothing more will be put in.
         self.ended = False
+        #: Somebody wants whoever waits to look around.
+        self.nudged = False
         self._loop = loop
         self._wake_is_due = False
         # Of the loop's thread alone.
@@ -40,6 +42,10 @@ class _Mailbox:
 
     def end(self, _future: object) -> None:
         self.ended = True
+        self._wake()
+
+    def nudge(self) -> None:
+        self.nudged = True
         self._wake()
 
     def _wake(self) -> None:
@@ -60,7 +66,7 @@ class _Mailbox:
             self._waiter.set_result(None)
 
     async def wait(self, timeout: float | None) -> bool:
-        """Wait until there is a state, or the end; False if ``timeout`` seconds were not enough."""
+        """Wait until there is a state, a nudge or the end; False if ``timeout`` seconds were not enough."""
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError(
                 "this stream of states belongs to another event loop: iterate where aupdates() was called"
@@ -69,7 +75,7 @@ class _Mailbox:
             raise RuntimeError("another coroutine is waiting for the next state of this stream")
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while not self.states and not self.ended:
+            while not self.states and not self.ended and not self.nudged:
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if remaining is not None and remaining <= 0:
                     return False
@@ -99,11 +105,14 @@ class AsyncStateStream(AsyncIterator[TaskMeta]):
         watch: Callable[[UpdateCallback], ResultFuture],
         timeout: float | None,
         release: Callable[[ResultFuture], None],
+        *,
+        keep: int | None = None,
     ) -> None:
+        """``keep``: states that may wait here to be taken, of more the oldest go; None for any number of them."""
         self._timeout = timeout
         self._release = release
         # As in StateStream: the callbacks must not know the stream, or dropping it would end nothing.
-        mailbox = _Mailbox(asyncio.get_running_loop())
+        mailbox = _Mailbox(asyncio.get_running_loop(), keep)
         self._mailbox = mailbox
         self._future = watch(mailbox.put)
         # At once: a signal handler may raise in the next call.
@@ -123,17 +132,32 @@ class AsyncStateStream(AsyncIterator[TaskMeta]):
             RuntimeError: asked in another event loop, or by two coroutines at once.
         """
         try:
+            while True:
+                state = await self.next_within(self._timeout)
+                if state is not None:
+                    return state
+        finally:
+            # A task that was cancelled keeps this frame, in a traceback: it must not keep the stream as well.
+            del self
+
+    async def next_within(self, timeout: float | None) -> TaskMeta | None:
+        """Wait for the next state, ``timeout`` seconds at most; None after a :meth:`nudge`. Raises as :func:`anext`."""
+        try:
             if self._ended:
                 raise StopAsyncIteration
-            states = self._mailbox.states
+            mailbox = self._mailbox
+            states = mailbox.states
             # In a forked child nobody will ever put the end in; there the question itself ends the future.
-            if not states and not self._future.done() and not await self._mailbox.wait(self._timeout):
+            if not states and not self._future.done() and not await mailbox.wait(timeout):
                 raise TimeoutError(
-                    f"no state of task {self._future.task_id!r} came for {self._timeout:g} s"  # None cannot time out
+                    f"no state of task {self._future.task_id!r} came for {timeout:g} s"  # None cannot time out
                 )
+            nudged, mailbox.nudged = mailbox.nudged, False
             # What came before the end was put in before the end.
             if states and not self._ended:
                 return states.popleft()
+            if nudged and not self._future.done():
+                return None
             self._ended = True
             if not self._future.cancelled():
                 error = self._future.exception(timeout=0)
@@ -142,13 +166,22 @@ class AsyncStateStream(AsyncIterator[TaskMeta]):
                     raise error
             raise StopAsyncIteration
         finally:
-            # A task that was cancelled keeps this frame, in a traceback: it must not keep the stream as well.
+            # As above.
             del self
 
-    async def aclose(self) -> None:
-        """Stop watching. Idempotent; waits for nothing."""
+    @property
+    def nudge(self) -> Callable[[], None]:
+        """A function that has :meth:`next_within` return None once. Any thread; it does not keep the stream."""
+        return self._mailbox.nudge
+
+    def close(self) -> None:
+        """Stop watching. Idempotent, from any thread."""
         self._ended = True
         self._future.cancel()
+
+    async def aclose(self) -> None:
+        """:meth:`close`; waits for nothing."""
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self

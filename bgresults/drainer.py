@@ -119,6 +119,7 @@ class Drainer:
         outage_since, session.outage_since = session.outage_since, None
         session.ready.set()
         if outage_since is not None:
+            session.outage_listeners.call()
             log_safely(
                 session.logger,
                 logging.INFO,
@@ -142,6 +143,7 @@ class Drainer:
         if session.outage_since is not None:
             return
         session.outage_since = time.monotonic()
+        session.outage_listeners.call()
         log_safely(session.logger, logging.WARNING, "%s; %d futures are pending", str(error), len(session.pending))
         if session.settings.on_disconnect == "fail":
             self._refuse(f"no connection to the result backend: {error}")

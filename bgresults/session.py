@@ -25,6 +25,7 @@ from bgresults.errors import ForkedError, WatcherError
 from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.latch import Latch
+from bgresults.listeners import Listeners
 from bgresults.options import RetryPolicy
 from bgresults.pending import FutureRef, PendingResults
 from bgresults.reply_queues import new_reply_queue
@@ -114,6 +115,8 @@ class Session:
         self.connected_at: float | None = None
         #: When the outage began that is not over yet.
         self.outage_since: float | None = None
+        #: Called after `outage_since` has changed. Added to by any thread.
+        self.outage_listeners = Listeners()
         #: When states came last.
         self.heard_at: float | None = None
         #: Why there is, or last was, no connection. Shows no password.

@@ -19,7 +19,17 @@ MAX_LINES = 320
 # Low to high. A module may import from strictly lower layers, and from modules of its own entry: an entry stands for
 # everything below it that has no entry of its own. Entries of one layer do not know each other. "" is bgresults itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "forking", "greenlets", "latch", "polling", "reply_queues", "safe_logging", "uwsgi_threads"),
+    (
+        "errors",
+        "forking",
+        "greenlets",
+        "latch",
+        "listeners",
+        "polling",
+        "reply_queues",
+        "safe_logging",
+        "uwsgi_threads",
+    ),
     ("surroundings", "wakeup"),
     ("bounded_reading", "decompression", "options", "task_ids"),
     ("serializers", "urls"),
@@ -41,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("watcher_state",),
     ("watcher",),
     ("",),
-    ("diagnosis",),
+    ("diagnosis", "sse"),
     ("integrations", "testing"),
     ("demo", "benchmarking"),
     ("cli",),

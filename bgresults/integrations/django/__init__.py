@@ -14,9 +14,10 @@
 
 try:
     from bgresults.integrations.django.handler import watcher, watchers
+    from bgresults.integrations.django.streaming import event_stream
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] != "django":
         raise
     raise ImportError("bgresults.integrations.django needs Django: pip install 'bgresults[django]'") from error
 
-__all__ = ["watcher", "watchers"]
+__all__ = ["event_stream", "watcher", "watchers"]

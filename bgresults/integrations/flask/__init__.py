@@ -20,9 +20,10 @@
 try:
     from bgresults.integrations.flask.application import ApplicationResults
     from bgresults.integrations.flask.extension import BgResults
+    from bgresults.integrations.flask.streaming import event_stream
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] != "flask":
         raise
     raise ImportError("bgresults.integrations.flask needs Flask: pip install 'bgresults[flask]'") from error
 
-__all__ = ["ApplicationResults", "BgResults"]
+__all__ = ["ApplicationResults", "BgResults", "event_stream"]
