@@ -128,7 +128,10 @@ class Script:
         digest = hashlib.blake2b(data.encode(), digest_size=_DIGEST_SIZE).hexdigest()
         known, self._seen = digest == self._seen, digest
         told = b"" if known else event("state", data, digest)
-        return self._told(told + (self.end() if meta.ready else b""))
+        if meta.ready:
+            # It may be what was found at once after an outage, when the stream ends before that is over.
+            told = self.connection(True) + told + self.end()
+        return self._told(told)
 
     def end(self, reason: str | None = None) -> bytes:
         """The last event; ``reason``: why it is the last one although the task goes on, as far as is known."""

@@ -11,10 +11,10 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, Response, request
 
 from bgresults import BgResultsError
-from bgresults.integrations.flask import BgResults
+from bgresults.integrations.flask import BgResults, event_stream
 
 results = BgResults()
 
@@ -43,6 +43,10 @@ def create_app() -> Flask:
         except BgResultsError as error:
             return {"error": type(error).__name__, "pid": os.getpid()}, 500
         return {"value": value, "pid": os.getpid()}, 200
+
+    @made.get("/events/<task_id>")
+    def events(task_id: str) -> Response:
+        return event_stream(request, results, task_id, heartbeat=request.args.get("heartbeat", 15.0, float))
 
     @made.get("/state")
     def state() -> dict[str, Any]:
