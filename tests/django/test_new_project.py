@@ -19,6 +19,7 @@ from bgresults.testing import RedisServer
 from bgresults.testing.sockets import connections_to
 from tests.django.new_project import ROOT, NewProject, documented_files, get
 from tests.servers.page import block
+from tests.sse.reading import parsed
 from tests.support import wait_until
 
 # Several processes are started, one after the other.
@@ -135,7 +136,9 @@ def _serves_streams(project: NewProject, server: RedisServer, *, notices_departu
         wait_until(lambda: watched() == {"leaves", "awaits", "stays"}, "all requests", WAIT)
         _tell(client, "stays", "STARTED")
         response = stays.getresponse()
-        assert response.readline() == b'data: {"status": "STARTED"}\n'
+        events = parsed(iter(response.readline, b""))
+        assert next(events).name == "[retry]"
+        assert next(events).json["state"] == "STARTED"
         leaves.close()
         awaits.close()
         if not notices_departures:
@@ -143,7 +146,7 @@ def _serves_streams(project: NewProject, server: RedisServer, *, notices_departu
             _tell(client, "awaits", "SUCCESS")
         wait_until(lambda: watched() == {"stays"}, "the end of the watches of which the readers have gone", WAIT)
         _tell(client, "stays", "SUCCESS")
-        assert response.read() == b'\ndata: {"status": "SUCCESS"}\n\n'
+        assert [(event.name, event.json["state"]) for event in events] == [("state", "SUCCESS"), ("end", "SUCCESS")]
         wait_until(lambda: not watched(), "the end of the other one", WAIT)
         _ends_in_time(project, address, watched)
 

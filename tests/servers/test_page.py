@@ -1,4 +1,4 @@
-"""``docs/deployment.md`` and ``docs/flask.md``: what they show is Python, and works."""
+"""``docs/deployment.md``, ``docs/flask.md`` and ``docs/sse.md``: what they show is Python, and works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bgresults.testing import RedisServer
 from tests.servers.page import PAGE, block
 from tests.support.results import ResultWriter
 
-PAGES = [PAGE, PAGE.with_name("flask.md")]
+PAGES = [PAGE, PAGE.with_name("flask.md"), PAGE.with_name("sse.md")]
 BLOCKS = [
     pytest.param(text, id=f"{page.stem} {number}")
     for page in PAGES

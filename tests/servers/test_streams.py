@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,28 +88,49 @@ def uvicorn(app: str) -> list[str]:
     return [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning", app]
 
 
-# Server and application → the path of the events.
+@dataclass(frozen=True)
+class Way:
+    """A server, an application, and the path of its events. Without a command it is gunicorn's, with this file."""
+
+    app: str
+    path: str = "/events/"
+    command: Sequence[str] = ()
+    configuration: str = THREADS.format(workers=1)
+
+
+WSGI = f"{DJANGO}:wsgi"
+UWSGI = [
+    str(Path(sys.executable).with_name("uwsgi")),
+    *("--http-socket", "127.0.0.1:{port}", "--module", FLASK_APP, "--home", sys.prefix),
+    *("--master", "--enable-threads", "--threads", "8", "--die-on-term"),
+]
+WAITRESS = [sys.executable, "-m", "waitress", "--listen=127.0.0.1:{port}", "--threads=16", FLASK_APP]
 WAYS = {
-    "gthread-flask": "/events/",
-    "gthread-django": "/events/",
-    "gthread-django-async": "/awaited/",
-    "uvicorn-django": "/events/",
-    "uvicorn-django-async": "/awaited/",
-    "uvicorn-asgi": "/events/",
+    "gthread-flask": Way(FLASK_APP),
+    "gthread-django": Way(WSGI),
+    "gthread-django-async": Way(WSGI, "/awaited/"),
+    "uvicorn-django": Way("", command=uvicorn(f"{DJANGO}:asgi")),
+    "uvicorn-django-async": Way("", "/awaited/", command=uvicorn(f"{DJANGO}:asgi")),
+    "uvicorn-asgi": Way("", command=uvicorn("tests.servers.apps.asgi_app:app")),
+    "gevent-flask": Way(FLASK_APP, configuration='worker_class = "gevent"\nworkers = 1\n'),
+    "waitress-flask": Way("", command=WAITRESS),
+    "uwsgi-flask": Way("", command=UWSGI),
 }
+# What is served rarely is tried less often.
+RARE = {"gevent-flask", "waitress-flask", "uwsgi-flask"}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in RARE else ()) for name in WAYS])
 def way(request: pytest.FixtureRequest, gunicorn: Gunicorn, serve: Serve) -> Callable[[str], tuple[WebServer, str]]:
     """``way(url)`` → a server whose application has its results there, and the path of its events."""
-    name: str = request.param
+    chosen = WAYS[request.param]
 
     def start(url: str) -> tuple[WebServer, str]:
-        if name.startswith("uvicorn"):
-            app = f"{DJANGO}:asgi" if "django" in name else "tests.servers.apps.asgi_app:app"
-            return serve(uvicorn(app), settings_of(url)), WAYS[name]
-        app = FLASK_APP if name.endswith("flask") else f"{DJANGO}:wsgi"
-        return gunicorn(THREADS.format(workers=1), settings_of(url), app=app), WAYS[name]
+        if not chosen.command:
+            return gunicorn(chosen.configuration, settings_of(url), app=chosen.app), chosen.path
+        if not Path(chosen.command[0]).exists():
+            pytest.skip(f"no {chosen.command[0]}")
+        return serve(chosen.command, settings_of(url)), chosen.path
 
     return start
 
@@ -211,6 +235,32 @@ def test_a_browser_that_comes_back_to_another_worker(
     for each in pages:
         state, end = each.events()
         assert (state.json["result"], end.name) == ("done", "end")
+
+
+@pytest.mark.parametrize("hook", [False, True])
+def test_a_reload(gunicorn: Gunicorn, redis_url: str, writer: ResultWriter, page: Open, hook: bool) -> None:
+    """The old worker ends although a page is open, and the page goes on with the new one."""
+    configuration = THREADS.format(workers=1)
+    if hook:
+        configuration += "from bgresults.integrations.gunicorn import worker_exit\n"
+    server = gunicorn(configuration, settings_of(redis_url))
+    _, before = server.get("/")
+    task_id = new_id()
+    follower = page(server, f"/events/{task_id}")
+    wait_until(lambda: writer.channels() == {task_id}, "the subscription", PATIENCE)
+    writer.write(task_id, {"current": 1, "total": 2}, "PROGRESS")
+    seen = follower.event()
+    server.send_signal(signal.SIGHUP)
+    if hook:
+        (end,) = follower.events()
+        assert (end.name, end.json["reason"]) == ("end", "closed")
+    else:
+        with pytest.raises(http.client.IncompleteRead):
+            follower.events()
+    wait_until(lambda: server.get("/")[1]["pid"] != before["pid"], "the new worker", PATIENCE)
+    again = page(server, f"/events/{task_id}", seen.last_event_id)
+    writer.write(task_id, "done")
+    assert [event.name for event in again.events()] == ["state", "end"]
 
 
 @pytest.mark.rabbitmq

@@ -14,6 +14,7 @@ from bgresults.integrations.flask import BgResults, event_stream
 from bgresults.sse import HEADERS, sse
 from tests.sse.reading import Event, parsed
 from tests.support.results import ResultWriter, new_id
+from tests.support.waiting import wait_until
 
 
 def names(sent: bytes) -> list[str]:
@@ -54,7 +55,7 @@ class TestFlask:
         with app.test_client().head(f"/by/watcher/{new_id()}") as response:
             assert response.status_code == 200
         assert watcher.pending == 0
-        assert watcher.stats().watched == 1
+        wait_until(lambda: watcher.stats().cancelled == 1, "the count")
 
     def test_what_makes_no_sense(self, app: Flask, watcher: ResultWatcher) -> None:
         with app.test_request_context(), pytest.raises(TypeError, match="patience"):

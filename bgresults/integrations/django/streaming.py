@@ -31,7 +31,7 @@ def event_stream(request: HttpRequest, watcher: ResultWatcher, task_id: Any, **o
     """
     # Of the Django REST framework, whose requests wrap those of Django.
     request = getattr(request, "_request", request)
-    last_event_id = request.headers.get("Last-Event-ID")
+    last_event_id = request.META.get("HTTP_LAST_EVENT_ID")
     if saw_end(last_event_id):
         return HttpResponse(status=204)
     # Django collects a synchronous iterator under ASGI, and an asynchronous one under WSGI, before it sends anything.
