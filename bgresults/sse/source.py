@@ -24,6 +24,9 @@ def checked_watcher(watcher: ResultWatcher) -> ResultWatcher:
 class Connection:
     """A watcher's connection to its backend, as one stream sees it. Calls ``when_changed`` when it comes or goes."""
 
+    # Until there is something to forget.
+    _token: object = None
+
     def __init__(self, watcher: ResultWatcher, when_changed: Callable[[], None]) -> None:
         self._session = watcher._session_here()
         # First of all: whatever happens after this is told.
@@ -35,8 +38,9 @@ class Connection:
         return self._session.outage_since is None
 
     def forget(self) -> None:
-        """Call nobody any more. Idempotent, from any thread."""
-        self._session.outage_listeners.remove(self._token)
+        """Call nobody any more. Idempotent, from any thread, also in the garbage collector."""
+        if self._token is not None:
+            self._session.outage_listeners.remove(self._token)
 
     def __del__(self) -> None:
         self.forget()

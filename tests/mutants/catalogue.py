@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.registry import REGISTRY_MUTANTS
+from tests.mutants.streams import STREAM_MUTANTS
 
 __all__ = ["MUTANTS", "Mutant"]
 
@@ -313,4 +314,5 @@ MUTANTS = (
         "tests/faults/test_sentinel_answers.py::test_another_master_while_the_old_one_stays",
     ),
     *REGISTRY_MUTANTS,
+    *STREAM_MUTANTS,
 )
