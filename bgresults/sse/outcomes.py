@@ -11,8 +11,8 @@ from bgresults.task_exceptions import exception_from
 
 __all__ = ["next_retry_seconds", "plain_result"]
 
-# celery-progress looks for the same: nothing else in what a worker stores says when it will try again.
-_RETRY_IN: Final = re.compile(r"Retry in (\d{1,10})s")
+# celery-progress looks for whole seconds of this: nothing else in what a worker stores says when it will try again.
+_RETRY_IN: Final = re.compile(r"Retry in (\d{1,10}(?:\.\d{1,10})?)s", re.ASCII)
 
 
 def plain_result(meta: TaskMeta) -> Any:
@@ -34,10 +34,12 @@ def plain_result(meta: TaskMeta) -> Any:
     return ": ".join(filter(None, [type(error).__name__, _message(error)]))
 
 
-def next_retry_seconds(meta: TaskMeta) -> int | str:
+def next_retry_seconds(meta: TaskMeta) -> float | str:
     """Seconds after which a worker tries again, as far as the state of a RETRY says so; else ``"Unknown"``."""
     found = _RETRY_IN.search(meta.traceback) if isinstance(meta.traceback, str) else None
-    return "Unknown" if found is None else int(found[1])
+    if found is None:
+        return "Unknown"
+    return float(found[1]) if "." in found[1] else int(found[1])
 
 
 def _message(error: BaseException) -> str:

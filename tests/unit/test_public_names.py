@@ -204,3 +204,22 @@ def test_importing_is_inert() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_server_sent_events() -> None:
+    """The same call for both kinds, and for the frameworks all of it that a request does not say."""
+    from bgresults import sse
+
+    assert set(sse.__all__) >= {"HEADERS", "asse", "plain_result", "saw_end", "sse"}
+    assert all(hasattr(sse, name) for name in sse.__all__)
+    parameters = inspect.signature(sse.sse).parameters
+    assert parameters == inspect.signature(sse.asse).parameters
+    assert list(parameters) == ["watcher", "task_id", "last_event_id", "heartbeat", "retry", "timeout", "result"]
+    defaults = {name: item.default for name, item in parameters.items() if item.kind is item.KEYWORD_ONLY}
+    assert defaults == {
+        "last_event_id": None,
+        "heartbeat": 15.0,
+        "retry": 3.0,
+        "timeout": None,
+        "result": sse.plain_result,
+    }
