@@ -104,7 +104,7 @@ class TestReasons:
     def test_timeout(self, follow: Follow, writer: ResultWriter, watcher: ResultWatcher) -> None:
         task_id = new_id()
         writer.write(task_id, {"current": 1, "total": 2}, "PROGRESS")
-        stream = follow(task_id, timeout=1.0, heartbeat=0.1)
+        stream = follow(task_id, timeout=3.0, heartbeat=0.1)
         state, end = stream.events()
         assert end.name == "end"
         assert end.json == {**state.json, "reason": "timeout"}

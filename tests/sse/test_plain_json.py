@@ -145,6 +145,16 @@ def test_what_is_too_large_is_left_out(pickled: ResultWatcher, writer: ResultWri
     assert data["success"] is True
 
 
+def test_an_id_that_is_too_large(watcher: ResultWatcher, writer: ResultWriter) -> None:
+    """The page asked for it, so it gets it."""
+    task_id = "i" * 300_000
+    writer.write(task_id, "result")
+    with Follower("sse", watcher, task_id) as stream:
+        final, end = stream.events()
+    assert final.json == end.json
+    assert (final.json["task_id"], final.json["truncated"]) == (task_id, True)
+
+
 def test_a_value_that_contains_itself(pickled: ResultWatcher, writer: ResultWriter) -> None:
     one: list[Any] = []
     one.append(one)
