@@ -142,7 +142,8 @@ class Lockstep:
         self._departures.get(timeout=_PATIENCE)
 
     def _leave(self) -> None:
-        line = self._departures.get(timeout=2 * _PATIENCE)
+        # Who gives up while the thread stands at a line lets it go from there once, and not from here as well.
+        line = 0 if self._over else self._departures.get(timeout=2 * _PATIENCE)
         if self._over:
             raise SessionEnded
         if line:

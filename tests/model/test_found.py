@@ -163,3 +163,18 @@ def test_a_thread_that_died_is_replaced(play: Play) -> None:
     play.publish("a", "success")
     play.come_to_rest()
     assert [entry.end for entry in play.book.entries] == ["value 1"]
+
+
+def test_a_play_that_ends_at_a_line_leaves_no_thread() -> None:
+    """The model's own: an example that hypothesis breaks off anywhere left the drain thread where it stood next."""
+    play = Play("store", "wait")
+    play.watch(("a",))
+    play.come_to_rest()
+    play.watch(("b",))
+    play.go_on(line=3)
+    assert play.lockstep.place is not None
+    assert play.lockstep.place.what == "line"
+    thread = play.session.thread
+    play.leave()
+    assert thread is not None
+    assert not thread.is_alive()
