@@ -223,6 +223,23 @@ class TestWatchedAgainWhileItLeaves:
         line.is_at_rest()
 
 
+class TestAStateTogetherWithTheConfirmation:
+    """One piece has both. What is read after the confirmation is what the message has said."""
+
+    def test_it_is_told_once(self, line: Line) -> None:
+        task_id = new_id()
+        line.proxy.hold(b"SUBSCRIBE")
+        stream = line.watcher.updates(task_id, timeout=WAIT)
+        wait_until(line.proxy.holding.is_set, "the SUBSCRIBE to reach the server")
+        line.writer.write(task_id, {"done": 1}, "PROGRESS")
+        before = line.reads()
+        line.proxy.release()
+        wait_until(lambda: line.reads() == before + 1, "the read")
+        line.writer.write(task_id, "end")
+        assert [meta.result for meta in stream] == [{"done": 1}, "end"]
+        line.is_at_rest()
+
+
 class TestKeysThatGo:
     """The stored result is gone between the SUBSCRIBE and the read."""
 

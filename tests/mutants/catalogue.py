@@ -68,8 +68,8 @@ MUTANTS = (
         "no-read-after-a-reconnect",
         "What was published while there was no connection is never looked for.",
         "bgresults/consumers/redis/consumer.py",
-        "                self._stored.want(wanted, resync=batch.resync)\n",
-        "                self._stored.want([] if batch.resync else wanted, resync=batch.resync)\n",
+        "            self._stored.want(wanted, resync=batch.resync)\n",
+        "            self._stored.want([] if batch.resync else wanted, resync=batch.resync)\n",
         "tests/faults/test_silent_reconnects.py::test_a_killed_connection_is_one_reconnect[default-pubsub]",
     ),
     Mutant(

@@ -20,7 +20,7 @@ from bgresults.consumers.redis.keys import KeyNames
 from bgresults.consumers.redis.link import Link
 from bgresults.consumers.redis.links import Links
 from bgresults.consumers.redis.masters import connector_for
-from bgresults.consumers.redis.requests import send_due
+from bgresults.consumers.redis.requests import checked_answer, send_due
 from bgresults.consumers.redis.stored import StoredReads
 from bgresults.consumers.redis.subscriptions import Subscriptions
 from bgresults.errors import ResultDecodeError
@@ -200,6 +200,10 @@ class ResultConsumer(BaseResultConsumer):
         for message in subscriber.receive():
             kind, channel, payload = message if type(message) is list and len(message) == 3 else (None, None, None)
             if kind == b"message" and type(channel) is bytes and type(payload) is bytes:
+                if confirmations:
+                    # First: the read that they make possible may find what this message says.
+                    self._confirmed(subscriber, confirmations)
+                    confirmations = 0
                 self._on_message(channel, payload)
                 handled += 1
             elif kind in (b"subscribe", b"unsubscribe"):
@@ -207,11 +211,15 @@ class ResultConsumer(BaseResultConsumer):
             else:
                 raise ConnectionLost(f"{self.address.text}: the server sent something that is no pub/sub message")
         if confirmations:
-            subscriber.answered(confirmations)
-            for batch in self._subscriptions.confirmed(confirmations):
-                wanted = [task_id for task_id in batch.ids if task_id in self._subscriptions]
-                self._stored.want(wanted, resync=batch.resync)
+            self._confirmed(subscriber, confirmations)
         return handled
+
+    def _confirmed(self, subscriber: Link, count: int) -> None:
+        """So many more (un)subscriptions are confirmed: what is subscribed now can be read."""
+        subscriber.answered(count)
+        for batch in self._subscriptions.confirmed(count):
+            wanted = [task_id for task_id in batch.ids if task_id in self._subscriptions]
+            self._stored.want(wanted, resync=batch.resync)
 
     def _on_message(self, channel: bytes, payload: bytes) -> None:
         task_id = self._keys.task_id(channel)
@@ -234,21 +242,11 @@ class ResultConsumer(BaseResultConsumer):
         answers = []
         for values in links.reader.receive():
             links.reader.answered()
-            read = self._stored.answered(self._checked(values, self._stored.asked_for()))
+            read = self._stored.answered(checked_answer(values, self._stored.asked_for(), self.address.text))
             answers.append((list(zip(read.ids, values, strict=True)), read.resync))
             # SUBSCRIBE was confirmed before this was asked, so now both have worked.
             self._permitted = links.permitted = True
         return answers
-
-    def _checked(self, values: Any, count: int) -> list[bytes | None]:
-        """An answer to an MGET of ``count`` keys, or the end of a connection to something else than Redis."""
-        if (
-            type(values) is not list
-            or len(values) != count
-            or not all(value is None or type(value) is bytes for value in values)
-        ):
-            raise ConnectionLost(f"{self.address.text}: the server sent an answer that nobody asked for")
-        return values
 
     def _handle_stored(self, found: _Found, resync: bool) -> int:
         handled = 0
@@ -309,7 +307,7 @@ class ResultConsumer(BaseResultConsumer):
                 for found, resync in self._read_answers(links):
                     self._handle_stored(found, resync)
             links.reader.send("MGET", *map(self._keys.key, read.ids), answers=1)
-            values = self._checked(links.reader.answer(), len(read.ids))
+            values = checked_answer(links.reader.answer(), len(read.ids), self.address.text)
             wanted.answered(values)
             for task_id, payload in zip(read.ids, values, strict=True):
                 meta = None if payload is None else self._decode(task_id, payload)
