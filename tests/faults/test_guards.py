@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from bgresults.testing import FaultProxy, RedisServer
 from bgresults.wakeup import Wakeup
 from tests.support import wait_until
 from tests.support.calls import Caller
+from tests.support.consumers import OWN_PARSER
 from tests.support.forks import run_in_child
 from tests.support.logs import Told
 from tests.support.outages import PATIENCE, through
@@ -253,12 +255,17 @@ class TestWakeup:
 class TestReadingWithoutHiredis:
     """redis-py's own reading waits for a message, and takes a wait in vain for a dead link: so it is asked first."""
 
-    @pytest.fixture(autouse=True)
-    def _without_hiredis(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture(params=["ours", "of_the_user"])
+    def options(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> RedisOptions:
+        if request.param == "of_the_user":
+            return OWN_PARSER
         monkeypatch.setattr(readers, "hiredis", None)
+        return RedisOptions()
 
-    def test_the_thread_is_free_while_nothing_comes(self, own_redis: RedisServer, writer: ResultWriter) -> None:
-        options = RedisOptions(read_timeout=4)
+    def test_the_thread_is_free_while_nothing_comes(
+        self, own_redis: RedisServer, writer: ResultWriter, options: RedisOptions
+    ) -> None:
+        options = replace(options, read_timeout=4)
         with ResultWatcher(own_redis.url(), redis=options, connect_timeout=8) as watcher:
             assert watcher.wait_ready(10)
             future = watcher.watch(new_id())
@@ -269,8 +276,8 @@ class TestReadingWithoutHiredis:
             assert time.monotonic() - started < 3
             assert watcher.stats().reconnects == 0
 
-    def test_messages_that_trickle_in(self, writer: ResultWriter, proxy: FaultProxy) -> None:
-        with ResultWatcher(through(proxy), connect_timeout=20) as watcher:
+    def test_messages_that_trickle_in(self, writer: ResultWriter, proxy: FaultProxy, options: RedisOptions) -> None:
+        with ResultWatcher(through(proxy), redis=options, connect_timeout=20) as watcher:
             futures = watcher.watch_many(new_ids(5))
             wait_until(lambda: len(writer.channels()) == 5, "the subscriptions")
             proxy.trickle(8, 0.005)
@@ -278,3 +285,21 @@ class TestReadingWithoutHiredis:
                 writer.publish(future.task_id, number)
             assert [future.result(PATIENCE) for future in futures] == list(range(5))
             assert watcher.stats().reconnects == 0
+
+
+def test_a_message_that_drips_holds_nobody_up(
+    writer: ResultWriter, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without hiredis the thread stood in a read until the message was complete, for a minute at most."""
+    monkeypatch.setattr(readers, "hiredis", None)
+    with ResultWatcher(through(proxy), connect_timeout=20) as watcher:
+        slow = watcher.watch(new_id())
+        wait_until(lambda: len(writer.channels()) == 1, "the subscription")
+        proxy.trickle(1, 1.0)
+        writer.publish(slow.task_id, "a message of two hundred bytes takes two hundred seconds like that")
+        passed = proxy.passed("to_client")
+        wait_until(lambda: proxy.passed("to_client") >= passed + 2, "the first bytes", PATIENCE)
+        started = time.monotonic()
+        assert isinstance(watcher.watch(new_id(), lifetime=0.1).exception(PATIENCE), WatchExpiredError)
+        assert time.monotonic() - started < 10
+        assert not slow.done()

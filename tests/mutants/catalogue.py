@@ -108,11 +108,11 @@ MUTANTS = (
     ),
     Mutant(
         "no-can-read-gate",
-        "Without hiredis the thread stands in a read until the time limit, and takes that for a dead link.",
+        "With a parser of the user's the thread stands in a read until the time limit, and takes that for a dead link.",
         "bgresults/consumers/redis/readers.py",
         "        while len(messages) < _MESSAGES and connection.can_read(0):\n",
         "        while len(messages) < _MESSAGES:\n",
-        "tests/faults/test_guards.py::TestReadingWithoutHiredis::test_the_thread_is_free_while_nothing_comes",
+        "tests/faults/test_guards.py::TestReadingWithoutHiredis::test_the_thread_is_free_while_nothing_comes[of_the_user]",
     ),
     Mutant(
         "settled-without-a-claim",

@@ -15,7 +15,7 @@ from bgresults.consumers.redis import ResultConsumer
 from bgresults.testing import RedisServer
 from tests.support.results import ResultWriter
 
-__all__ = ["PURE_PYTHON", "PYTHON_PARSER", "ConsumerBench", "Recorder", "RedisBench", "drain_until"]
+__all__ = ["OWN_PARSER", "PURE_PYTHON", "PYTHON_PARSER", "ConsumerBench", "Recorder", "RedisBench", "drain_until"]
 
 #: redis-py's own parser, which is used where hiredis is not installed. Its name has changed.
 PYTHON_PARSER: Any = getattr(redis.connection, "_RESP2Parser", None) or getattr(redis.connection, "PythonParser", None)
@@ -29,6 +29,20 @@ class PurePythonConnection(redis.Connection):
 
 
 PURE_PYTHON = RedisOptions(connection_class=PurePythonConnection)
+
+
+class OwnParser(PYTHON_PARSER):  # type: ignore[misc]
+    """A parser of the user's, which nobody but redis-py's connection knows how to use."""
+
+
+class OwnParserConnection(redis.Connection):
+    """A connection that has chosen it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(parser_class=OwnParser, **settings)  # type: ignore[no-untyped-call]
+
+
+OWN_PARSER = RedisOptions(connection_class=OwnParserConnection)
 
 
 class Recorder:

@@ -10,7 +10,7 @@ from redis.exceptions import InvalidResponse
 
 from bgresults.consumers.redis.readers import Reader, reader_for
 
-pytest.importorskip("hiredis")
+
 
 BODY = b"r" * 4096
 MESSAGE = b"$4096\r\n" + BODY + b"\r\n"

@@ -2,8 +2,9 @@
 
 redis-py reads a message for a command: per message it asks whether there is one, in two to five system calls, and
 waits for the rest of one that has begun. A subscriber gets thousands in a burst and must not stand still for one that
-trickles in. With hiredis, the parser that redis-py uses too, the bytes go from the socket to the parser directly.
-Without it redis-py's own methods are used, in the order that is safe: ask first, then read.
+trickles in. So the bytes go from the socket to a parser directly: that of hiredis, which redis-py uses too, or one of
+our own. If the user's connection class has chosen another one, redis-py's methods are used, in the order that is safe:
+ask first, then read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from redis.exceptions import InvalidResponse, ResponseError
 
 from bgresults.consumers.redis.deadlines import DeadlineSocket, UnfinishedAnswer
+from bgresults.consumers.redis.parsing import ReplyParser
 
 try:
     import hiredis as _hiredis
@@ -60,19 +62,22 @@ class Reader(Protocol):
 
 
 def reader_for(connection: Any, sock: socket.socket) -> Reader:
-    """The best reader that this installation has; redis-py's, for a connection whose class chose another parser."""
-    if hiredis is None or not type(connection._parser).__module__.endswith("hiredis"):
+    """The best reader that this installation has; redis-py's, for a connection with a parser of somebody else's."""
+    module = type(connection._parser).__module__
+    if not module.startswith("redis."):
         return _RedisPyReader(connection, sock)
-    return _HiredisReader(sock)
+    if hiredis is None or not module.endswith("hiredis"):
+        return _ParsingReader(sock, ReplyParser())
+    return _ParsingReader(sock, hiredis.Reader(protocolError=InvalidResponse, replyError=ResponseError))
 
 
-class _HiredisReader:
+class _ParsingReader:
     """Non-blocking: a message may take as long as it likes to arrive, and nobody waits for it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, parser: Any) -> None:
         self._socket = sock
         self._buffer = bytearray(_BYTES)
-        self._parser = hiredis.Reader(protocolError=InvalidResponse, replyError=ResponseError)
+        self._parser = parser
         self._answer = UnfinishedAnswer()
         # What comes after the messages that were taken last.
         self._failure: Exception | None = None
