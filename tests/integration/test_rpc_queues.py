@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from amqp.exceptions import PreconditionFailed
 
 from bgresults import NotWatchableError, ReplyLostError
+from bgresults.consumers.rpc import replies
 from tests.support import wait_until
 from tests.support.consumers import Recorder, drain_until
 from tests.support.results import new_id, new_ids
@@ -130,6 +132,46 @@ class TestOneForTheProcess:
         drain_until(consumer, lambda: seen.states)
         assert seen.states == [("a", "SUCCESS", 1)]
         assert len(seen.errors) == (on_reply_loss == "fail")
+
+
+class TestDeletedInTheMiddle:
+    """The broker's answers and what it says of itself cross each other."""
+
+    def test_while_somebody_asks_for_what_is_there(self, new_bench: NewBench, seen: Recorder) -> None:
+        """That a consumer was ended came in the place of the answer, and out of the drain thread as a bug."""
+        bench = new_bench("process")
+        consumer = bench.consumer(seen, auto_reconnect=False)
+        consumer.start("a", no_ack=False)
+        consumer.consume_from("b")
+        # It has come by then, and nobody has looked.
+        bench.send("a", 1)
+        bench.writer.delete(consumer.reply_to)
+        told: list[Any] = []
+        consumer.catch_up(told.append)
+        drain_until(consumer, lambda: told and consumer.counters.queues_lost)
+        assert seen.states == [("a", "SUCCESS", 1)]
+        bench.send("b", 2)
+        drain_until(consumer, lambda: len(seen.states) == 2)
+        assert consumer.counters.queues_lost == 1
+
+    def test_before_what_came_is_acknowledged(
+        self, new_bench: NewBench, seen: Recorder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On the new channel that acknowledgement was one of messages which the broker had not sent yet."""
+        monkeypatch.setattr(replies, "_QUIET", 0.2)
+        bench = new_bench("process")
+        consumer = bench.consumer(seen, auto_reconnect=False)
+        consumer.start(None, no_ack=False)
+        consumer.consume_from_many("abcd")
+        for task_id in "abc":
+            bench.send(task_id, 1)
+        drain_until(consumer, lambda: len(seen.states) == 3)
+        bench.writer.delete(consumer.reply_to)
+        drain_until(consumer, lambda: consumer.counters.queues_lost)
+        due = time.monotonic() + 0.3
+        drain_until(consumer, lambda: time.monotonic() > due)
+        bench.send("d", 2)
+        drain_until(consumer, lambda: len(seen.states) == 4)
 
 
 class TestOneForEachTask:

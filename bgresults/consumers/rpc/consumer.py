@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import kombu.messaging
-from amqp.exceptions import ConsumerCancelled
 
 from bgresults.broker_urls import parse_broker_url
 from bgresults.consumers.base import BaseResultConsumer, ConnectionLost, DeclaredCallback
@@ -228,10 +227,7 @@ class ResultConsumer(BaseResultConsumer):
         if link is None:
             raise ConnectionLost(f"{self.address.text}: not connected")
         self._flush()
-        try:
-            link.receive(0.0 if self._replies.waiting else self._patience(timeout, time.monotonic()))
-        except ConsumerCancelled:
-            self._queues.consumer_cancelled()
+        link.receive(0.0 if self._replies.waiting else self._patience(timeout, time.monotonic()))
         if self._replies.waiting and self.before_states is not None:
             self.before_states()
         count = self._replies.handle(link, acknowledge=not self._no_ack)
@@ -290,6 +286,10 @@ class ResultConsumer(BaseResultConsumer):
     def channel_reopened(self) -> None:
         """Forget what can no more be acknowledged."""
         self._replies.restart()
+
+    def queue_gone(self) -> None:
+        """Keep what came, and acknowledge none of it."""
+        self._replies.orphan()
 
     def is_consumed(self, task_id: str) -> bool:
         """Whether somebody asked for it."""

@@ -1,7 +1,7 @@
 """:class:`AMQPLink` and :class:`VirtualLink`: one connection with one channel, and how to wait for it.
 
-Whatever the libraries below raise becomes a :class:`ConnectionLost`, but for what says that a channel or a consumer was
-ended, which the consumer has to know.
+Whatever the libraries below raise becomes a :class:`ConnectionLost`, but for what says that a channel was ended, which
+the consumer has to know.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from amqp.exceptions import ChannelError, ConsumerCancelled
+from amqp.exceptions import ChannelError
 from kombu.connection import Connection
 
 from bgresults.broker_urls import BrokerAddress
@@ -69,6 +69,9 @@ class Link(Protocol):
     def sending(self) -> contextlib.AbstractContextManager[None]:
         """Around commands that are not answered."""
         ...
+
+    def when_cancelled(self, tell: Callable[[], object]) -> None:
+        """Call this when the broker ends one of the consumers that there are now, while the connection is read."""
 
     def check(self, now: float) -> float:
         """Look after the link; return the seconds until the next look."""
@@ -173,6 +176,11 @@ class AMQPLink:
         with self._translated():
             yield
 
+    def when_cancelled(self, tell: Callable[[], object]) -> None:
+        # It would be raised otherwise: also out of a wait for an answer, which would come to somebody else then.
+        for tag in self.channel.callbacks:
+            self.channel.cancel_callbacks[tag] = lambda _tag: tell()
+
     def check(self, now: float) -> float:
         if not self.heartbeat:
             return 60.0
@@ -199,8 +207,6 @@ class AMQPLink:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except ConsumerCancelled:
-            raise
         except ChannelError as error:
             raise ChannelClosed(error) from error
         except Exception as error:
@@ -273,6 +279,9 @@ class VirtualLink:
             raise connection_lost(error, self._address, proven=True) from error
 
     sending = asking
+
+    def when_cancelled(self, tell: Callable[[], object]) -> None:
+        """Nobody ends a consumer there."""
 
     def check(self, now: float) -> float:
         return 60.0

@@ -76,15 +76,12 @@ class ProcessQueue:
                 then(None)
         if self._catching_up and self._link is not None:
             # What was in the queue is on its way to us, and its broker answers behind it.
-            if not exists(self._link, self._name):
+            if not self._is_there(self._link):
                 self._was_cancelled = True
             self._caught_up, self._catching_up = self._catching_up, []
 
     def next_due(self) -> float | None:
         return 0.0 if self._then or self._catching_up or self._caught_up or self._was_cancelled else None
-
-    def consumer_cancelled(self) -> None:
-        self._was_cancelled = True
 
     def delete(self, link: Link) -> None:
         if self._declared:
@@ -94,7 +91,7 @@ class ProcessQueue:
 
     def _set_up(self, link: Link) -> None:
         """Declare and consume. A queue that had been there and is not any more has taken replies with it."""
-        if self._declared and link.misses_queues and not exists(link, self._name):
+        if self._declared and link.misses_queues and not self._is_there(link):
             # Until it was told: the connection may be lost right after the queue was made anew.
             self._was_lost = True
         with link.asking():
@@ -113,7 +110,19 @@ class ProcessQueue:
                 on_decode_error=lambda message, _error: self._owner.arrived(message),
                 prefetch_count=self._options.prefetch,
             ).consume()
+        link.when_cancelled(self._on_cancel)
         self._declared = True
         if self._was_lost:
             self._was_lost = False
             self._owner.queues_lost(list(self._ids), self._name)
+
+    def _is_there(self, link: Link) -> bool:
+        if exists(link, self._name):
+            return True
+        # The broker closes the channel with that answer.
+        self._owner.queue_gone()
+        return False
+
+    def _on_cancel(self) -> None:
+        """The broker deleted the queue. While the connection is read: nobody is told now."""
+        self._was_cancelled = True

@@ -30,6 +30,9 @@ class QueuesOwner(Protocol):
     def channel_reopened(self) -> None:
         """What came on the former channel can no more be acknowledged; it comes again."""
 
+    def queue_gone(self) -> None:
+        """The same, but it does not come again: its queue was deleted."""
+
     def queues_lost(self, task_ids: Iterable[str], name: str) -> None:
         """A queue was deleted or has expired. These ids wait for what may have been in it."""
 
@@ -64,9 +67,6 @@ class Queues(Protocol):
 
     def next_due(self) -> float | None:
         """When :meth:`flush` has something to do again, on the clock of ``time.monotonic``; None: not by itself."""
-
-    def consumer_cancelled(self) -> None:
-        """The broker ended a consumer that nobody had ended."""
 
     def delete(self, link: Link) -> None:
         """Before a polite farewell: leave no queue behind. Raises ConnectionLost."""

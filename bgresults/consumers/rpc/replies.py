@@ -62,6 +62,8 @@ class Replies:
         self._handled: Any = None
         self._unacknowledged = 0
         self._acknowledge_at = 0.0
+        # So many of the messages, the first ones, came on a former channel, of which nothing can be acknowledged.
+        self._orphans = 0
         # The broker sends no more than its prefetch window ahead.
         self._most = max(1, options.prefetch // 4)
 
@@ -87,8 +89,13 @@ class Replies:
     def restart(self) -> None:
         """The channel is a new one: what had not been handled had not been acknowledged either, and comes again."""
         self._messages.clear()
+        self.orphan()
+
+    def orphan(self) -> None:
+        """The channel is a new one, and nothing comes again: handle what is here, and acknowledge none of it."""
         self._handled = None
         self._unacknowledged = 0
+        self._orphans = len(self._messages)
 
     def at_hand(self, task_id: str) -> dict[str, Any] | None:
         """The final state of a task, if it can be had without a claim. Any thread."""
@@ -140,7 +147,9 @@ class Replies:
         while messages:
             message = messages.popleft()
             handled += self._on_message(message)
-            if deferred:
+            if self._orphans:
+                self._orphans -= 1
+            elif deferred:
                 # Whatever it was: one that is never acknowledged takes room in the prefetch window for ever.
                 self._handled = message
                 self._unacknowledged += 1

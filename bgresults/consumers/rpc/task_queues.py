@@ -130,9 +130,6 @@ class TaskQueues:
             return 0.0
         return min(self._later.values(), default=None)
 
-    def consumer_cancelled(self) -> None:
-        """Of a queue that is not ours any more."""
-
     def delete(self, link: Link) -> None:
         for task_id in self._active:
             self._unwanted[task_id] = None
