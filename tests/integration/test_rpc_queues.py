@@ -323,6 +323,31 @@ class TestGhosts:
         drain_until(consumer, lambda: len(seen.states) == 2)
         assert seen.errors == []
 
+    def test_of_an_id_that_is_watched_again(
+        self, new_bench: NewBench, seen: Recorder, hold: Callable[[str], Holder]
+    ) -> None:
+        """It ended in the outage, and its queue is one of so many that there was no time to delete it yet."""
+        bench = new_bench("task")
+        consumer = bench.consumer(seen, auto_reconnect=False)
+        ids = new_ids(120)
+        again = ids[-1]
+        consumer.start(None, no_ack=False)
+        consumer.consume_from_many(ids)
+        drain_until(consumer, lambda: bench.asked_for() == set(ids))
+        bench.cut(consumer)
+        wait_until(lambda: not bench.writer.consumers(again), "the consumer to be gone")
+        ghost = hold(again)
+        consumer.cancel_for_many(ids)
+        consumer.reconnect()
+        consumer.consume_from(again)
+        bench.send(again, 1)
+        drain_until(consumer, lambda: not any(bench.writer.exists(task_id) for task_id in ids[:-1]))
+        assert seen.errors == []
+        ghost.let_go()
+        drain_until(consumer, lambda: seen.states)
+        assert seen.states == [(again, "SUCCESS", 1)]
+        assert seen.errors == []
+
     @pytest.mark.slow
     def test_it_stays(self, new_bench: NewBench, seen: Recorder, hold: Callable[[str], Holder]) -> None:
         """Three heartbeats later it is somebody else, whose queue it is."""

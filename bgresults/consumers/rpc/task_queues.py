@@ -70,7 +70,8 @@ class TaskQueues:
             # This connection may be lost before the ghosts of the last one are.
             ghosts |= self._ghosts
         self._wanted = dict.fromkeys(task_ids)
-        self._ghosts = ghosts.intersection(self._wanted)
+        # Those that have yet to be deleted may be wanted again before they are.
+        self._ghosts = ghosts & {*self._wanted, *self._unwanted}
         self._ghosts_until = now + _GHOST_HEARTBEATS * max(self._options.heartbeat, 1)
         self._link, self._no_ack = link, no_ack
         self._active.clear()
