@@ -10,22 +10,25 @@ from redis.exceptions import InvalidResponse
 
 from bgresults.consumers.redis.readers import Reader, reader_for
 
-
-
 BODY = b"r" * 4096
 MESSAGE = b"$4096\r\n" + BODY + b"\r\n"
 # More than one read takes.
 MANY = 40
 
 
-class _HiredisParser:
+class _Parser:
     """Says, by its module, what the connection was made for."""
-
-    __module__ = "redis._parsers.hiredis"
 
 
 class _Connection:
-    _parser = _HiredisParser()
+    def __init__(self, module: str) -> None:
+        self._parser = type("Parser", (_Parser,), {"__module__": module})()
+
+
+@pytest.fixture(params=["redis._parsers.hiredis", "redis._parsers.resp2"])
+def parser(request: pytest.FixtureRequest) -> str:
+    """With hiredis, where it is installed, and without."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -36,15 +39,15 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-def reader_of(near: socket.socket) -> Reader:
-    reader = reader_for(_Connection(), near)
+def reader_of(near: socket.socket, parser: str) -> Reader:
+    reader = reader_for(_Connection(parser), near)
     reader.prepare()
     return reader
 
 
-def test_many_reads_are_one_look(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_many_reads_are_one_look(ends: tuple[socket.socket, socket.socket], parser: str) -> None:
     near, far = ends
-    reader = reader_of(near)
+    reader = reader_of(near, parser)
     far.sendall(MESSAGE * MANY)
     received = reader.available()
     assert received.messages == [BODY] * MANY
@@ -53,10 +56,10 @@ def test_many_reads_are_one_look(ends: tuple[socket.socket, socket.socket]) -> N
     assert reader.available() == ([], False, False)
 
 
-def test_small_messages_are_not_taken_all_at_once(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_small_messages_are_not_taken_all_at_once(ends: tuple[socket.socket, socket.socket], parser: str) -> None:
     """Whoever drains has something else to do in between."""
     near, far = ends
-    reader = reader_of(near)
+    reader = reader_of(near, parser)
     small = b"$1\r\nr\r\n"
     far.sendall(small * 20_000)
     first = reader.available()
@@ -67,10 +70,10 @@ def test_small_messages_are_not_taken_all_at_once(ends: tuple[socket.socket, soc
 
 @pytest.mark.parametrize(("last", "expected"), [(b"", ConnectionResetError), (b"!nonsense\r\n", InvalidResponse)])
 def test_what_came_before_the_end_is_not_lost(
-    ends: tuple[socket.socket, socket.socket], last: bytes, expected: type[Exception]
+    ends: tuple[socket.socket, socket.socket], parser: str, last: bytes, expected: type[Exception]
 ) -> None:
     near, far = ends
-    reader = reader_of(near)
+    reader = reader_of(near, parser)
     far.sendall(MESSAGE * MANY + last)
     far.shutdown(socket.SHUT_WR)
     assert reader.available().messages == [BODY] * MANY
