@@ -26,6 +26,7 @@ class WebServer:
     Args:
         command: the program and its arguments; ``{port}`` in one of them stands for the port, ``{folder}`` for
             :attr:`folder`.
+        port: a fixed port; None means a free one.
         files: name → text of files to put into :attr:`folder`, such as a configuration.
         python_path: folders that the server can import from, the application's among them.
         env: environment variables, added to those of this process.
@@ -37,13 +38,14 @@ class WebServer:
         self,
         command: Sequence[str],
         *,
+        port: int | None = None,
         files: Mapping[str, str] | None = None,
         python_path: Sequence[Path | str] = (),
         env: Mapping[str, str] | None = None,
         ready: str = "/",
         start_timeout: float = 30.0,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self._owned_folder = OwnedFolder("bgresults-web-")
         self.folder = self._owned_folder.path
         self.log_path = self.folder / "server.log"
