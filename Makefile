@@ -12,6 +12,10 @@ CASES ?= 100000
 # Of the soak: how long, and what it printed, to have the same again.
 SECONDS ?= 600
 SEED ?=
+# Of the examples: where they listen, a Redis that runs already instead of one of their own, uvicorn instead of gunicorn.
+PORT ?= 8000
+REDIS ?=
+ASGI ?=
 
 # The pyright of PyPI takes a node that is on PATH, and does not download one.
 export PYRIGHT_PYTHON_GLOBAL_NODE := 1
@@ -20,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-full test-celery-versions celery-suite mutants fuzz soak bench lint clean
+.PHONY: help demo example-django example-flask example-script screenshots test test-unit test-full test-celery-versions celery-suite mutants fuzz soak bench lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 29
@@ -39,6 +43,18 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP) ## the library at work, without a server of yours
 	@$(PY) -m bgresults demo
+
+example-django: $(STAMP) ## a Django project with progress bars, on port 8000; or PORT=…; under uvicorn: ASGI=1
+	@$(PY) -m examples.launch django --port $(PORT) $(if $(ASGI),--asgi) $(if $(REDIS),--redis $(REDIS))
+
+example-flask: $(STAMP) ## the same in Flask
+	@$(PY) -m examples.launch flask --port $(PORT) $(if $(REDIS),--redis $(REDIS))
+
+example-script: $(STAMP) ## the same on the terminal
+	@$(PY) -m examples.launch script $(if $(REDIS),--redis $(REDIS))
+
+screenshots: $(STAMP) ## take the pictures in docs/images anew; needs Chromium
+	$(PY) -m tests.examples.screenshots
 
 test: $(STAMP) ## all tests but the slow ones, in two halves at a time
 	$(PY) -m tests.halves -m "not slow" $(PYTEST_ARGS)
