@@ -15,6 +15,7 @@ import pytest
 
 from bgresults.testing.processes import start_guard
 from bgresults.testing.servers import RedisServer, find_redis_server
+from tests.support.browsers import BROWSER_IS_MISSING
 from tests.support.leaks import KINDS, Snapshot, check_leaks
 from tests.support.tls import TLS_IS_MISSING
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 _REDIS = pytest.StashKey[RedisServer]()
 _FAILED = pytest.StashKey[bool]()
-_LEFT_OUT = pytest.StashKey[str]()
+_LEFT_OUT = pytest.StashKey[list[str]]()
+
+# Marker → what its tests are about, and why they cannot run here.
+_MAY_BE_MISSING = {"tls": ("TLS", TLS_IS_MISSING), "browser": ("pages in a browser", BROWSER_IS_MISSING)}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,18 +43,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of TLS out where it is not to be had: one line says so, instead of one for each of them."""
-    if TLS_IS_MISSING is None or os.environ.get("BGRESULTS_REQUIRE_SERVERS") == "1":
+    """Leave the tests out that need what is not to be had: one line says so, instead of one for each of them."""
+    if os.environ.get("BGRESULTS_REQUIRE_SERVERS") == "1":
         return
-    left_out = [item for item in items if item.get_closest_marker("tls")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-        config.stash[_LEFT_OUT] = f"{len(left_out)} tests of TLS skipped: {TLS_IS_MISSING}"
+    lines = config.stash.setdefault(_LEFT_OUT, [])
+    for marker, (what, missing) in _MAY_BE_MISSING.items():
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        if missing is not None and left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+            lines.append(f"{len(left_out)} tests of {what} skipped: {missing}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if line := config.stash.get(_LEFT_OUT, None):
+    for line in config.stash.get(_LEFT_OUT, []):
         terminalreporter.write_line(line)
 
 

@@ -1,0 +1,94 @@
+"""What a person sees: the pages in a browser, a real worker behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.examples.conftest import Example
+from tests.examples.page import Page
+from tests.support.results import new_id
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(example: Example, browser: Chrome) -> Page:
+    return Page(browser, example.url)
+
+
+def channels(example: Example) -> set[str]:
+    """Ids that somebody watches."""
+    with example.redis.client() as client:
+        return {
+            channel.decode().removeprefix("celery-task-meta-") for channel in client.pubsub_channels("celery-task*")
+        }
+
+
+def test_the_bar_moves_and_the_result_appears(page: Page) -> None:
+    page.press("watch", "North", 20)
+    page.wait_for("Done")
+    shown = [value for (value,) in page.bars()]
+    assert shown == sorted(shown)
+    assert len(set(shown)) >= 5
+    assert shown[-1] == 100
+    assert page.texts(".facts dd") == ["North", "20", "€ 34,600"]
+
+
+def test_a_failed_task_shows_its_error(page: Page) -> None:
+    page.press("watch", "Atlantis", 6)
+    page.wait_for("Failed")
+    assert page.texts(".description") == ["NoFiguresError: Atlantis has sent no figures since it sank"]
+    assert page.texts(".facts dd") in ([], ["", "", ""])
+    # Where it failed, and not full.
+    assert page.bars()[-1][0] < 50
+
+
+def test_the_bars_of_a_group_fill_side_by_side(page: Page) -> None:
+    page.press("compare", "North", 12)
+    page.wait_for("Done")
+    moments = page.bars()
+    assert moments[-1] == [100, 100, 100, 100]
+    assert any(all(0 < value < 100 for value in moment) for moment in moments)
+    assert page.texts("h2") == ["North", "East", "South", "West"]
+    assert page.texts(".facts dd:last-of-type") == ["€ 20,760", "€ 26,520", "€ 17,880", "€ 31,680"]
+
+
+def test_a_page_that_is_opened_later_knows_the_result(page: Page, browser: Chrome) -> None:
+    page.press("watch", "North", 2)
+    page.wait_for("Done")
+    browser.refresh()
+    page.wait_for("Done")
+    assert page.texts(".facts dd") == ["North", "2", "€ 3,460"]
+
+
+def test_a_lost_server_is_told_and_it_goes_on(example: Example, page: Page) -> None:
+    page.press("watch", "North", 40)
+    page.wait_for("Working")
+    example.redis.kill()
+    page.wait_for("Reconnecting …")
+    before = page.bars()[-1]
+    example.redis.start()
+    page.wait_for("Done")
+    assert before[0] < 100
+    assert page.bars()[-1] == [100]
+    assert page.texts(".facts dd") == ["North", "40", "€ 69,200"]
+    # The worker is there again, too.
+    page.press("watch", "North", 1)
+    page.wait_for("Done")
+
+
+def test_closing_the_tab_ends_the_subscription(example: Example, page: Page, browser: Chrome) -> None:
+    first, task_id = browser.current_window_handle, new_id()
+    browser.switch_to.new_window("tab")
+    page.open(f"/watch/{task_id}")
+    page.wait_for("Waiting")
+    wait_until(lambda: task_id in channels(example), "the subscription")
+    browser.close()
+    browser.switch_to.window(first)
+    wait_until(lambda: task_id not in channels(example), "its end")

@@ -1,0 +1,75 @@
+"""``make example-…`` from its beginning to its end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from bgresults.testing import find_redis_server, free_port
+from tests.examples.running import Launched
+from tests.examples.visitor import Visitor
+from tests.support.waiting import wait_until
+
+needs_redis = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A program that a shell starts in the background ignores SIGINT, and so does everything that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@needs_redis
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("arguments", [["flask"], ["django", "--asgi"]], ids=" ".join)
+def test_it_brings_everything_along_and_leaves_nothing(arguments: list[str]) -> None:
+    port = free_port()
+    with Launched([*arguments, "--port", str(port)]) as launched:
+        assert launched.serving().url == f"http://127.0.0.1:{port}"
+        assert "€ 1,730" in Visitor(launched.url).send_form("/wait", region="North", pages=1).text
+        assert len(launched.processes()) > 3
+        launched.interrupt()
+        assert launched.exit_code() == 0
+        assert "Traceback" not in launched.output
+        wait_until(lambda: not launched.processes(), "the end of everything that it started")
+        wait_until(lambda: not list(launched.temporary.iterdir()), "the end of its folders")
+
+
+@needs_redis
+def test_the_script_shows_each_report_as_it_comes() -> None:
+    with Launched(["script"]) as launched:
+        assert launched.exit_code(timeout=50) == 0
+        lines = launched.output.splitlines()
+        ended = [line.partition(":")[0] for line in lines if "€" in line or "sank" in line]
+        # In the order in which they end.
+        assert sorted(ended) == ["Atlantis", "East", "North", "South", "West"]
+        assert ended[-1] == "West"
+        wait_until(lambda: not launched.processes(), "the end of everything that it started")
+
+
+@needs_redis
+def test_a_port_that_is_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with Launched(["flask", "--port", str(port)]) as launched:
+            assert launched.exit_code() == 1
+            assert f"port {port} is in use; choose another one" in launched.output
+
+
+def test_a_redis_that_does_not_answer_is_named() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with Launched(["flask", "--redis", url]) as launched:
+        assert launched.exit_code() == 1
+        assert launched.output.count("\n") == 1
+        assert url in launched.output
+
+
+def test_what_there_is_no_asgi_application_of_is_named() -> None:
+    with Launched(["flask", "--asgi"]) as launched:
+        assert launched.exit_code() == 2
+        assert "flask has no ASGI application; django has" in launched.output

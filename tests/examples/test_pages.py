@@ -1,0 +1,61 @@
+"""What the pages answer, without a browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.examples.conftest import Example
+from tests.examples.visitor import Visitor
+from tests.support.results import new_id
+from tests.support.waiting import wait_until
+
+
+def test_a_report_that_is_there_in_time(visitor: Visitor) -> None:
+    answer = visitor.send_form("/wait", region="North", pages=3)
+    assert answer.status == 200
+    assert "€ 5,190" in answer.text
+
+
+def test_one_that_is_not_is_a_202_with_a_link(example: Example, visitor: Visitor) -> None:
+    answer = visitor.send_form("/wait", region="West", pages=12)
+    assert answer.status == 202
+    assert int(answer.headers["Retry-After"]) >= 1
+    again = answer.headers["Location"]
+    assert f'href="{again}"' in answer.text
+    assert f'href="/watch/{again.rpartition("/")[2]}"' in answer.text
+    wait_until(lambda: visitor.get(again).status == 200, "the report", timeout=20.0, interval=0.0)
+    assert "€ 31,680" in visitor.get(again).text
+
+
+def test_a_task_that_fails(visitor: Visitor) -> None:
+    answer = visitor.send_form("/wait", region="Atlantis", pages=3)
+    assert answer.status == 422
+    assert "Atlantis has sent no figures since it sank" in answer.text
+    assert "€" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/wait", "/watch", "/compare"])
+@pytest.mark.parametrize("fields", [{"region": "Nowhere", "pages": 3}, {"region": "North", "pages": "0"}, {}])
+def test_a_form_that_makes_no_sense(example: Example, visitor: Visitor, path: str, fields: dict[str, object]) -> None:
+    answer = visitor.send_form(path, **fields)
+    assert answer.status == 400
+    assert 'role="alert"' in answer.text
+    assert "<form" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/comparison", "/comparison?North=x&East=x&South=x&West=x", "/watch/x", "/wait/x"])
+def test_an_address_that_makes_no_sense(visitor: Visitor, path: str) -> None:
+    assert visitor.get(path).status == 404
+
+
+def test_every_page_is_for_phones_too(visitor: Visitor) -> None:
+    start, progress = visitor.get("/"), visitor.get(f"/watch/{new_id()}")
+    comparison = visitor.send_form("/compare", region="North", pages=1)
+    for page in (start, progress, comparison):
+        assert page.status == 200
+        assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page.text
+    for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', start.text):
+        assert visitor.get(address).status == 200
+    assert len(re.findall('data-events="/events/', comparison.text)) == 4
