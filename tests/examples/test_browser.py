@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,3 +94,15 @@ def test_closing_the_tab_ends_the_subscription(example: Example, page: Page, bro
     browser.close()
     browser.switch_to.window(first)
     wait_until(lambda: task_id not in channels(example), "its end")
+
+
+@pytest.mark.parametrize("example", ["flask"], indirect=True)
+def test_a_new_web_process_goes_on_where_the_old_one_was(example: Example, page: Page) -> None:
+    """gunicorn is told to reload: the old process ends, and the page asks the new one."""
+    gunicorn = [pid for pid, command in example.launched.processes().items() if "gunicorn" in command]
+    page.press("watch", "North", 60)
+    page.wait_for("Working")
+    os.kill(min(gunicorn), signal.SIGHUP)  # The master.
+    page.wait_for("Reconnecting …")
+    page.wait_for("Done")
+    assert page.texts(".facts dd") == ["North", "60", "€ 103,800"]

@@ -26,7 +26,9 @@ def interruptible() -> Iterator[None]:
 
 @needs_redis
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("arguments", [["flask"], ["django", "--asgi"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["flask"], pytest.param(["django", "--asgi"], marks=pytest.mark.slow)], ids=" ".join
+)
 def test_it_brings_everything_along_and_leaves_nothing(arguments: list[str]) -> None:
     port = free_port()
     with Launched([*arguments, "--port", str(port)]) as launched:

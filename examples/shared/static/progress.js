@@ -12,7 +12,12 @@ function follow(card) {
     events.close(); // Or the browser would connect again.
     const task = JSON.parse(event.data);
     show(card, task);
-    say(card, "reason" in task ? "Lost" : null); // It may go on, but nobody here will hear of it.
+    if (["closed", "unavailable"].includes(task.reason)) {
+      say(card, "Reconnecting …"); // That process has ended; another one will answer.
+      setTimeout(() => follow(card), 1000);
+    } else if ("reason" in task) {
+      say(card, "Lost");
+    }
   });
   // The connection between the web server and the results …
   events.addEventListener("connection", (event) => {
