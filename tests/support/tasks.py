@@ -91,9 +91,9 @@ def progress(self: Any, n: int, pause: float = 0.0) -> int:
 
 @app.task(name="retry_once", bind=True, max_retries=1)
 def retry_once(self: Any, value: Any) -> Any:
-    """State RETRY, and 0.1 s later the value."""
+    """State RETRY, and half a second later the value."""
     if self.request.retries == 0:
-        raise self.retry(countdown=0.1, exc=ConnectionError("not yet"))
+        raise self.retry(countdown=0.5, exc=ConnectionError("not yet"))
     return value
 
 

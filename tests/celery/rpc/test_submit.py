@@ -48,7 +48,8 @@ class TestTasks:
         with pytest.raises(KeyError):
             failing.result(WAIT)
         assert retried.result(WAIT) == "late"
-        assert states == ["RETRY", "SUCCESS"]
+        # The worker sends the task anew before it says so; another of its processes may be faster.
+        assert states in (["RETRY", "SUCCESS"], ["SUCCESS"])
         assert not queue_exists(rabbitmq_url, app.thread_oid), "Celery's own"
         for future in (retried, failing, *futures):
             wait_until(lambda future=future: not queue_exists(rabbitmq_url, one(future).task_id), "no queue left")  # type: ignore[misc]
