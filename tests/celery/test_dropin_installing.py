@@ -215,8 +215,25 @@ class TestCelerysInterface:
         writer.write(first, 5)
         consumer.drain_events(timeout=WAIT)
         assert [meta["result"] for meta in seen] == [5]
+        # Somebody closed the watcher: nothing comes of what it had been asked for, and the next one has it.
+        consumer.consume_from(second)
+        ResultWatcher.from_celery(app).close()
+        consumer.drain_events(timeout=WAIT)
+        assert len(seen) == 1
+        consumer.consume_from(second)
+        consumer.on_after_fork()
+        consumer.drain_events(timeout=0)
         consumer.stop()
         writer.close()
+
+    def test_cancelled_by_its_id(self, app: Celery) -> None:
+        """Also what somebody has called then() on."""
+        task_id = new_id()
+        app.AsyncResult(task_id).then(lambda _: None)
+        watcher = ResultWatcher.from_celery(app)
+        wait_until(lambda: watcher.pending == 1, "the watch")
+        app.backend.result_consumer.cancel_for(task_id)
+        wait_until(lambda: watcher.pending == 0, "its end")
 
     def test_nothing_is_subscribed_before_somebody_waits(
         self, app: Celery, redis_server: RedisServer, own_redis: RedisServer

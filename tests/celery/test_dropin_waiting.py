@@ -11,7 +11,7 @@ from typing import Any
 import celery.exceptions
 import pytest
 from celery import Celery, chain, chord, group
-from celery._state import _set_task_join_will_block
+from celery._state import _set_task_join_will_block, _task_stack
 from celery.result import AsyncResult, GroupResult, ResultSet
 from vine import promise
 
@@ -144,6 +144,19 @@ class TestOneTask:
             assert sent.get(timeout=WAIT, disable_sync_subtasks=False) == 3
         finally:
             _set_task_join_will_block(False)
+
+    def test_what_a_task_sends(self, app: Celery) -> None:
+        """No thread is started for what nobody may ever ask for; whoever does ask gets it all the same."""
+        task = app.tasks["add"]
+        task.push_request(called_directly=False)
+        _task_stack.push(task)
+        try:
+            sent = [task.delay(1, 2), task.delay(3, 4)]
+            assert not watcher_of(app).stats().thread_alive
+        finally:
+            _task_stack.pop()
+            task.pop_request()
+        assert [result.get(timeout=WAIT) for result in sent] == [3, 7]
 
     def test_the_first_step_that_fails_ends_it(self, app: Celery) -> None:
         never = app.signature("echo", (1,), immutable=True)

@@ -262,3 +262,9 @@ def test_an_idle_watcher_uses_no_cpu(watcher: ResultWatcher, writer: ResultWrite
     assert not threading.Event().wait(2.0)
     assert time.clock_gettime(clock) - before < 0.02
     assert len(futures) == watcher.pending
+
+
+def test_what_is_no_callback(watcher: ResultWatcher) -> None:
+    with pytest.raises(TypeError, match="on_update must be callable or None, not int"):
+        watcher.watch("a", on_update=5)  # type: ignore[arg-type]
+    assert watcher.pending == 0

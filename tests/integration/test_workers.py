@@ -135,3 +135,12 @@ def test_another_interpreter(tmp_path: Path) -> None:
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no_such_application"), CeleryWorker("no_such_application", cwd=tmp_path):
         pass
+
+
+def test_one_that_was_not_started() -> None:
+    worker = CeleryWorker("some_application")
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = worker.pid
+    assert worker.log_tail() == "(it never started)"
+    assert repr(worker) == f"<CeleryWorker {worker.name} not running>"
+    worker.close()

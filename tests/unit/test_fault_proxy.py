@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from bgresults.testing import FaultProxy
+from bgresults.testing.pipes import Pace
 from tests.support import wait_until
 from tests.support.echo import PATIENCE, EchoServer, connected, is_silent, receive, running_echo, say_all, talk
 
@@ -226,3 +227,16 @@ def test_hold_and_release(proxy: FaultProxy, client: socket.socket, echo: EchoSe
     proxy.release()
     assert receive(client, 2) == b"RD"
     assert talk(client, b"WORD") == b"WORD"
+
+
+@pytest.mark.parametrize(
+    ("pace", "words"),
+    [
+        (Pace(), "pass"),
+        (Pace(delay=0.25), "delay 0.25 s"),
+        (Pace(piece=8, gap=0.02), "trickle 8 bytes per 0.02 s"),
+        (Pace(swallow=True), "black hole"),
+    ],
+)
+def test_its_modes_in_words(pace: Pace, words: str) -> None:
+    assert str(pace) == words

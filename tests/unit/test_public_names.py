@@ -223,3 +223,10 @@ def test_server_sent_events() -> None:
         "timeout": None,
         "result": sse.plain_result,
     }
+
+
+def test_a_default_of_the_watcher_has_a_name() -> None:
+    """In the help, instead of an address."""
+    assert "lifetime: float | _Default | None = <default_lifetime>" in str(
+        inspect.signature(ResultWatcher.watch)
+    ).replace("'", "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
 
 from bgresults import RedisOptions, ResultWatcher
 from bgresults.consumers.redis import ResultConsumer
+from bgresults.consumers.redis.masters import _leads_to, connector_for
 from bgresults.sentinel_urls import parse_address
 from bgresults.urls import redacted
 
@@ -174,3 +176,22 @@ def test_no_password_is_shown() -> None:
     watcher = ResultWatcher(urls[0], redis=RedisOptions(sentinel=RedisOptions(username="sam")))
     assert "secret" not in repr(watcher)
     assert "secret" not in repr(parse(urls[0])) + repr(parse(urls[0]).options)
+
+
+def test_where_the_master_is_is_not_known_before_it_was_asked_for() -> None:
+    connector = connector_for(parse("sentinel://:s3cret@a:26379;b:26380/3"), 1.0)
+    assert connector.where == connector.address.text
+    assert "s3cret" not in connector.where
+
+
+def test_a_closed_connection_leads_nowhere() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    ours.close()
+    assert not _leads_to(ours, "127.0.0.1", 6379)
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as link:
+        port = listening.getsockname()[1]
+        assert _leads_to(link, "127.0.0.1", port)
+        assert not _leads_to(link, "127.0.0.1", port - 1)
+        # Sentinels may say anything.
+        assert not _leads_to(link, "127.0.0.1", 1 << 70)
