@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ALL_COMPLETED, Future, wait
 from typing import Any
 
 from bgresults.futures import ResultFuture
 from bgresults.integrations.celery.gathering import GatheredFuture, own_exception
 
-__all__ = ["GroupFutures", "gathered", "leaves_of"]
+__all__ = ["GroupFutures", "gathered", "leaves_of", "needs_chord"]
 
 
 class GroupFutures(Sequence[ResultFuture]):
@@ -137,3 +137,18 @@ def _item(future: ResultFuture, default: Any) -> Any:
         return default
     error = own_exception(future)
     return future.result(0) if error is None else error
+
+
+def needs_chord(signature: Any) -> bool:
+    """Whether Celery makes a chord of it: also of a group in a chain that something comes after."""
+    if not isinstance(signature, Mapping):
+        return False
+    kind = signature.get("subtask_type")
+    if kind not in ("chain", "group"):
+        return kind == "chord"
+    members = list((signature.get("kwargs") or {}).get("tasks") or ())
+    if kind == "chain":
+        for member in members[:-1]:
+            if isinstance(member, Mapping) and member.get("subtask_type") == "group":
+                return True
+    return any(needs_chord(member) for member in members)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bgresults.integrations.celery.watcher import CeleryResultWatcher
 
-__all__ = ["ReplyRoute", "ReplyRouter", "looks_after_queues", "needs_chord", "route_all"]
+__all__ = ["ReplyRoute", "ReplyRouter", "looks_after_queues", "route_all"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -148,7 +148,8 @@ class ReplyRouter:
     ) -> None:
         if properties is None or not isinstance(task_id := properties.get("correlation_id"), str):
             return
-        if queue := self._destination(task_id, properties.get("reply_to"), announced=self._here.prepared == task_id):
+        self._here.announced = self._here.prepared == task_id
+        if queue := self._destination(task_id, properties.get("reply_to"), announced=self._here.announced):
             properties["reply_to"] = queue
         # Version 1 of Celery's protocol has it all in one.
         carried = body[2] if isinstance(body, tuple) and len(body) == 3 else body
@@ -178,8 +179,14 @@ class ReplyRouter:
         return queue
 
     def _declared(self, task_id: str) -> bool:
-        """Have the queue there of a task that travels in another one's message."""
-        if self._watcher._settings.binding == "task" and self._routes and task_id not in self._here.task_ids:
+        """Have the queue there of a task that travels in another one's message.
+
+        The one queue of a process is there already, unless the result of that other one is ignored: it may be the first
+        that a forked child sends, and this one may reply before anybody watches it.
+        """
+        here = self._here
+        there = self._watcher._settings.binding == "process" and here.announced
+        if self._routes and not there and task_id not in here.task_ids:
             try:
                 self._watcher.declare_for(task_id)
             except WatcherError:
@@ -232,6 +239,8 @@ class _Here(threading.local):
     queue: str | None = None
     #: A task whose queue is there.
     prepared: str | None = None
+    #: Whether the task that is published now is that one.
+    announced: bool = False
 
 
 class ReplyRoute:
@@ -299,18 +308,3 @@ def looks_after_queues(on_task_call: Method) -> Method:
     """Mark a backend's method as one that :func:`leave_out_queues` has nothing to do about."""
     setattr(on_task_call, _ATTRIBUTE, True)
     return on_task_call
-
-
-def needs_chord(signature: Any) -> bool:
-    """Whether Celery makes a chord of it: also of a group in a chain that something comes after."""
-    if not isinstance(signature, Mapping):
-        return False
-    kind = signature.get("subtask_type")
-    if kind not in ("chain", "group"):
-        return kind == "chord"
-    members = list((signature.get("kwargs") or {}).get("tasks") or ())
-    if kind == "chain":
-        for member in members[:-1]:
-            if isinstance(member, Mapping) and member.get("subtask_type") == "group":
-                return True
-    return any(needs_chord(member) for member in members)

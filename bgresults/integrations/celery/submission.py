@@ -13,8 +13,7 @@ from bgresults.futures import UpdateCallback
 from bgresults.integrations.celery.eager import finish, finished_future
 from bgresults.integrations.celery.following import follow, steps_of_leaves
 from bgresults.integrations.celery.futures import CeleryResultFuture
-from bgresults.integrations.celery.groups import GroupFutures, gathered, leaves_of
-from bgresults.integrations.celery.routing import needs_chord
+from bgresults.integrations.celery.groups import GroupFutures, gathered, leaves_of, needs_chord
 from bgresults.integrations.celery.sending import Shipment, eager_sender, shipment_of, without_subscribing
 from bgresults.readiness import declare_queues, reply_queue
 from bgresults.registration import take_back

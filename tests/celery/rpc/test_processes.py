@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, chain
 from celery.signals import before_task_publish
 
 from bgresults import AMQPOptions, ForkedError, NotWatchableError, ResultWatcher
@@ -19,7 +19,7 @@ from tests.support import wait_until
 from tests.support.children import run_in_children
 from tests.support.forks import run_in_child
 from tests.support.results import new_id, new_ids
-from tests.support.rpc_workers import queue_exists
+from tests.support.rpc_workers import queue_exists, signature
 from tests.support.tasks import adding_chain
 
 pytestmark = pytest.mark.rabbitmq
@@ -80,6 +80,30 @@ def test_a_route_goes_on_in_a_child(app: Celery, watcher: CeleryResultWatcher) -
     with watcher.route_replies():
         assert run_in_child(child) == 0
         assert watcher.watch(app.signature("add", (3, 4), app=app).delay()).result(WAIT) == 7
+
+
+def test_a_child_whose_first_task_is_waited_for_by_nobody(
+    app: Celery, from_celery: FromCelery, rabbitmq_url: str
+) -> None:
+    """What it carries is. Its queue has to be there before it is sent, and not with the first watch()."""
+    watcher = from_celery(app)
+    first = signature(app, "add", 1, 2).set(ignore_result=True)
+    steps = chain(first, signature(app, "add", 3), app=app)
+
+    def child() -> None:
+        queues: list[str] = []
+
+        def look(body: Any = None, **_: Any) -> None:
+            queues.extend(step["options"]["reply_to"] for step in body[2]["chain"])
+
+        before_task_publish.connect(look)
+        sent = steps.delay()
+        assert [queue_exists(rabbitmq_url, queue) for queue in queues] == [True]
+        assert watcher.watch(sent.id).result(WAIT) == 6
+        watcher.close()
+
+    with watcher.route_replies():
+        assert run_in_child(child) == 0
 
 
 def test_what_the_parent_sent_elsewhere(app: Celery, watcher: CeleryResultWatcher) -> None:
