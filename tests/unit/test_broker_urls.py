@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kombu.transport import resolve_transport
 
 from bgresults import AMQPOptions, ResultWatcher
 from bgresults.broker_urls import BrokerAddress, parse_broker_url
 from bgresults.consumers import kind_of
+from bgresults.consumers.redis import ResultConsumer as RedisConsumer
+from bgresults.consumers.rpc import ResultConsumer
+from bgresults.consumers.rpc.virtual import connection_settings
 
 
 def parse(url: str, **options: Any) -> BrokerAddress:
@@ -155,6 +159,18 @@ class TestOtherTransports:
             ResultWatcher(url)
         assert "s3cret" not in str(caught.value)
 
+    @pytest.mark.parametrize("scheme", ["sqs", "mongodb", "confluentkafka"])
+    def test_what_kombu_needs_a_package_for(self, scheme: str) -> None:
+        """Said by whoever makes the watcher, not by its thread; kombu's of Kafka is a NameError."""
+        try:
+            resolve_transport(scheme)
+        except (ImportError, NameError):
+            pass
+        else:
+            pytest.skip(f"there is all that {scheme} needs")
+        with pytest.raises(ValueError, match=f"kombu cannot use {scheme}:// here"):
+            ResultWatcher(f"rpc+{scheme}://host")
+
     def test_a_watcher_of_each_is_inert(self) -> None:
         for url in ("amqp://127.0.0.1:1", "memory://", "rpc+redis://127.0.0.1:1/0"):
             watcher = ResultWatcher(url)
@@ -207,3 +223,21 @@ class TestNoPassword:
     def test_of_the_options(self) -> None:
         watcher = ResultWatcher("amqp://127.0.0.1:1", amqp=AMQPOptions(username="user", password="s3cret"))
         assert "s3cret" not in repr(watcher)
+
+
+@pytest.mark.parametrize("kind", [RedisConsumer, ResultConsumer], ids=["redis", "rpc"])
+def test_the_time_limit_of_the_url_is_the_consumers(kind: Any) -> None:
+    scheme = "redis" if kind is RedisConsumer else "amqp"
+    assert kind(f"{scheme}://host?connect_timeout=1.5").connect_timeout == 1.5
+    assert kind(f"{scheme}://host").connect_timeout == 2.0
+
+
+def test_what_other_transports_are_told() -> None:
+    address = parse(
+        "rpc+rediss://host/3", username="user", password="s3cret", transport_options={"visibility_timeout": 9}
+    )
+    settings = connection_settings(address, 1.5)
+    assert settings["ssl"]["ssl_cert_reqs"] == "required"
+    assert (settings["userid"], settings["password"], settings["connect_timeout"]) == ("user", "s3cret", 1.5)
+    assert settings["transport_options"]["visibility_timeout"] == 9
+    assert settings["transport_options"]["socket_connect_timeout"] == 1.5

@@ -40,7 +40,8 @@ def check_transport(address: BrokerAddress) -> None:
     try:
         # Now, and not in the drain thread: a fork in the middle of an import leaves the child with a locked module.
         _get_transport_cls(name)
-    except ImportError as error:
+    except (ImportError, NameError) as error:
+        # A package is missing; of Kafka's, kombu finds that out when it needs a name of it.
         raise ValueError(f"url {address.text!r}: kombu cannot use {name}:// here: {error}") from error
 
 
