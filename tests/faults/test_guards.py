@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -285,6 +286,24 @@ class TestReadingWithoutHiredis:
                 writer.publish(future.task_id, number)
             assert [future.result(PATIENCE) for future in futures] == list(range(5))
             assert watcher.stats().reconnects == 0
+
+
+def test_where_hiredis_is_not_installed(own_redis: RedisServer, writer: ResultWriter) -> None:
+    stored, published = new_ids(2)
+    writer.store(stored, "x" * 100_000)
+    program = (
+        "import sys\nsys.modules['hiredis'] = None\nfrom bgresults import ResultWatcher\n"
+        "with ResultWatcher(sys.argv[1]) as watcher:\n"
+        "    print(len(watcher.watch(sys.argv[2]).result(20)), flush=True)\n"
+        "    print(watcher.watch(sys.argv[3]).result(20))\n"
+    )
+    command = [sys.executable, "-c", program, own_redis.url(), stored, published]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "100000\n"
+        wait_until(lambda: writer.channels() == {published}, "the subscription", PATIENCE)
+        writer.write(published, "published")
+        assert process.stdout.readline() == "published\n"
 
 
 def test_a_message_that_drips_holds_nobody_up(

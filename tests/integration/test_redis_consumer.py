@@ -11,6 +11,7 @@ import pytest
 from celery.result import AsyncResult, GroupResult, ResultSet
 
 from bgresults.consumers import BaseResultConsumer
+from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.redis import ResultConsumer
 from bgresults.testing import RedisServer
 from tests.integration.contract import ConsumerContract
@@ -190,6 +191,20 @@ class TestOnWaitForPending:
         assert seen.states == [("a", "SUCCESS", 1)]
         assert consumer.consumed_ids() == []
         drain_until(consumer, lambda: not bench.asked_for())
+
+    def test_over_a_lost_link(self, bench: RedisBench, seen: Recorder) -> None:
+        """It says so, and the next one connects anew; a started one is not started again."""
+        bench.writer.store("a", 1)
+        consumer = bench.consumer(seen, auto_reconnect=False)
+        consumer.start(None)
+        consumer.start(None)
+        bench.cut(consumer)
+        with pytest.raises(ConnectionLost):
+            consumer.on_wait_for_pending("a")
+        assert not consumer.connected
+        consumer.on_wait_for_pending("a")
+        assert seen.states == [("a", "SUCCESS", 1)]
+        consumer.stop()
 
     def test_while_answers_are_due(self, bench: RedisBench, seen: Recorder) -> None:
         """Answers come in the order of the questions: those that drain_events() waits for are first."""

@@ -202,6 +202,21 @@ class TestAcknowledging:
         assert [result for _, _, result in seen.states].count(1) == 1
         assert consumer.counters.redelivered <= 1
 
+    def test_stopped_over_a_link_that_is_lost(self, rabbitmq_url: str, seen: Recorder) -> None:
+        """Nothing can be acknowledged any more, no queue deleted; nobody is told, and what was handled comes again."""
+        bench = RpcBench(rabbitmq_url, "task")
+        try:
+            consumer = bench.consumer(seen, auto_reconnect=False)
+            consumer.start("a", no_ack=False)
+            bench.send("a", 1, "PROGRESS")
+            drain_until(consumer, lambda: seen.states)
+            bench.cut(consumer)
+            consumer.stop()
+            assert not consumer.connected
+            assert bench.writer.exists("a")
+        finally:
+            bench.close()
+
     def test_what_was_on_its_way_comes_again(self, narrow: RpcBench, seen: Recorder) -> None:
         consumer = narrow.consumer(seen)
         consumer.start("a", no_ack=False)

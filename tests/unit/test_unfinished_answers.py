@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 from redis._parsers import _RESP2Parser
+from redis.exceptions import ResponseError
 
 from bgresults.consumers.redis import deadlines
 from bgresults.consumers.redis.deadlines import DeadlineSocket, UnfinishedAnswer
@@ -68,7 +69,7 @@ def test_it_may_be_as_large_as_what_is_asked_for(clock: Clock) -> None:
 
 
 def test_silence_between_two_answers_is_none_of_it(clock: Clock, ends: tuple[socket.socket, socket.socket]) -> None:
-    """Without hiredis. The first answer comes in two pieces, the second one much later."""
+    """With a parser of the user's. The first answer comes in two pieces, the second one much later."""
     ours, theirs = ends
     connection: Any = redis.Connection(parser_class=_RESP2Parser, protocol=2)
     connection._sock = DeadlineSocket(ours, math.inf)
@@ -82,6 +83,10 @@ def test_silence_between_two_answers_is_none_of_it(clock: Clock, ends: tuple[soc
         rest.join()
         assert reader.available().messages == []
         clock.now += 1000
+    theirs.sendall(b"-ERR refused\r\n+OK\r\n")
+    refusal, status = reader.available().messages
+    assert isinstance(refusal, ResponseError)
+    assert status == b"OK"
 
 
 def test_while_connecting_there_is_one_deadline_for_all_reads(
