@@ -288,11 +288,12 @@ class TestReadingWithoutHiredis:
             assert watcher.stats().reconnects == 0
 
 
-def test_where_hiredis_is_not_installed(own_redis: RedisServer, writer: ResultWriter) -> None:
+def test_where_only_what_is_needed_is_installed(own_redis: RedisServer, writer: ResultWriter) -> None:
     stored, published = new_ids(2)
     writer.store(stored, "x" * 100_000)
     program = (
-        "import sys\nsys.modules['hiredis'] = None\nfrom bgresults import ResultWatcher\n"
+        "import sys\nfor name in ('hiredis', 'yaml', 'msgpack', 'brotli', 'zstandard'):\n    sys.modules[name] = None\n"
+        "from bgresults import ResultWatcher\n"
         "with ResultWatcher(sys.argv[1]) as watcher:\n"
         "    print(len(watcher.watch(sys.argv[2]).result(20)), flush=True)\n"
         "    print(watcher.watch(sys.argv[3]).result(20))\n"

@@ -125,6 +125,19 @@ def arguments_of(entry: dict[str, Any]) -> tuple[bytes, int]:
     return name, count
 
 
+def test_what_matters_to_brokers_alone(bench: RedisBench, seen: Recorder) -> None:
+    """Nothing has to be there before a task is sent, and nobody can tell when everything has come."""
+    consumer = bench.consumer(seen)
+    told: list[Any] = []
+    consumer.declare_for("a", told.append)
+    consumer.catch_up(told.append)
+    assert told == [None, None]
+    assert consumer.needs_waking(["a"])
+    assert consumer.reply_to is None
+    consumer.start("a")
+    assert consumer.drain_events(0.0) == 0
+
+
 class TestOnStateChange:
     def test_a_subclass_sees_messages_and_stored_states(self, bench: RedisBench, seen: Recorder) -> None:
         bench.writer.store("a", 1, "PROGRESS")
