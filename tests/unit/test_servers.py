@@ -302,3 +302,14 @@ class TestFakeRedisServer:
                 server.stop()
                 assert connection.recv(16) == b""
             assert not server.running
+
+    def test_what_it_says_of_itself(self) -> None:
+        server = FakeRedisServer()
+        with pytest.raises(RuntimeError, match="first start"):
+            _ = server.port
+        assert repr(server) == "<FakeRedisServer port=None not running>"
+        with server:
+            assert repr(server) == f"<FakeRedisServer port={server.port} running>"
+            assert server.version.startswith("fakeredis ")
+            assert server.url(3) == f"redis://127.0.0.1:{server.port}/3"
+            server.start()
