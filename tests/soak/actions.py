@@ -93,6 +93,7 @@ class Actor:
         since: float,
     ) -> None:
         """Wait for one after the other."""
+        self.books.expects(orders[: len(futures)])
         for order in orders[: len(futures)]:
             self.follower.follow(order, place, watched, futures.pop(0), since)
 
@@ -125,6 +126,7 @@ def callbacks(actor: Actor, place: Place) -> None:
     watched, orders = actor.orders(place, persistent=True)
     futures = actor.watch(watched, orders)
     expected = {order.task_id: order for order in orders[: len(futures)]}
+    actor.books.expects(expected.values())
     ended: queue.SimpleQueue[ResultFuture] = queue.SimpleQueue()
 
     def fail(_: Any) -> None:

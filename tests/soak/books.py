@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -82,6 +83,9 @@ class Books:
         self._lock = threading.Lock()
         self._latencies: dict[str, deque[float]] = {"redis": deque(), "rpc": deque()}
         self._restarts: list[float] = []
+        # Ids that somebody waits for, or will; and those of them whose replies were given up.
+        self._expected: set[str] = set()
+        self._given_up: set[str] = set()
         #: Ids by backend and kind, and by how they ended.
         self.counts: Counter[str] = Counter()
         #: Reply queues that are gone, and when that was noticed.
@@ -97,6 +101,8 @@ class Books:
 
     def ends(self, order: Order, how: str) -> None:
         """An id has come to its end."""
+        self._expected.discard(order.task_id)
+        self._given_up.discard(order.task_id)
         with self._lock:
             self.counts["ids"] += 1
             self.counts[f"{order.backend} ids"] += 1
@@ -119,6 +125,15 @@ class Books:
         """A ``result(timeout)`` ended so many seconds after its timeout."""
         with self._lock:
             self.overshoot = max(self.overshoot, beyond)
+
+    def expects(self, orders: Iterable[Order]) -> None:
+        """Somebody will wait for these, one after the other."""
+        self._expected.update(order.task_id for order in orders)
+
+    def given_up(self, task_id: str) -> None:
+        """A watcher had a reply that nobody was waiting for, and no more room for it. Any drain thread."""
+        if task_id in self._expected:
+            self._given_up.add(task_id)
 
     def broker_restarted(self, at: float) -> None:
         """Replies that were in a queue then and are not persistent are gone."""
@@ -145,6 +160,8 @@ class Books:
             return "lost in a restart of the broker, not persistent"
         if self.lost_queues.get(order.queue, 0.0) >= since:
             return "lost with its queue"
+        if order.task_id in self._given_up:
+            return "came between two watches, and there was no room to keep it"
         return None
 
     def latencies(self) -> dict[str, dict[str, float]]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import time
 from typing import Any
 
+from bgresults.consumers.rpc.unclaimed import Reply, UnclaimedReplies
 from tests.soak.books import Books
 
-__all__ = ["listen_to_the_interpreter", "listen_to_the_log"]
+__all__ = ["listen_to_evictions", "listen_to_the_interpreter", "listen_to_the_log"]
 
 _LOGGERS = ("bgresults", "concurrent.futures")
 _LOST = "the reply queue %s was deleted"
+_give_up = UnclaimedReplies._give_up
+_TASK_ID = re.compile(rb'"task_id": "([^"]+)"')
 
 
 class _LogBooks(logging.Handler):
@@ -52,3 +56,16 @@ def listen_to_the_interpreter(books: Books) -> None:
 
     threading.excepthook = uncaught
     sys.unraisablehook = unraisable
+
+
+def listen_to_evictions(books: Books) -> None:
+    """From now on, instead of whoever listened before: a watcher counts what it gives up, and does not say which."""
+
+    def give_up(self: UnclaimedReplies, replies: list[Reply]) -> None:
+        for reply in replies:
+            # Wherever it is, next to the value, which may be large.
+            if found := _TASK_ID.search(reply.body[:300] + reply.body[-300:]):
+                books.given_up(found[1].decode())
+        _give_up(self, replies)
+
+    UnclaimedReplies._give_up = give_up  # type: ignore[method-assign]

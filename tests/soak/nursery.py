@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from tests.soak.books import Books
-from tests.soak.listening import listen_to_the_log
+from tests.soak.listening import listen_to_evictions, listen_to_the_log
 
 __all__ = ["CHILD_SECONDS", "Nursery"]
 
@@ -55,6 +55,7 @@ class Nursery:
             os.write(self._writing, b".\n")
             books = Books()
             listen_to_the_log(books)
+            listen_to_evictions(books)
             live(books)
             for name, at in books.lost_queues.items():
                 os.write(self._writing, f"{name} {at}\n".encode())

@@ -23,7 +23,7 @@ from bgresults import ResultFuture
 from tests.soak.books import Books
 from tests.soak.children import KILLED, child_of
 from tests.soak.following import Follower
-from tests.soak.listening import listen_to_the_interpreter, listen_to_the_log
+from tests.soak.listening import listen_to_evictions, listen_to_the_interpreter, listen_to_the_log
 from tests.soak.load import Load
 from tests.soak.nursery import CHILD_SECONDS, Nursery
 from tests.soak.orders import Order
@@ -63,6 +63,7 @@ class Subject:
         self._speaking = threading.Lock()
         self._over = threading.Event()
         listen_to_the_log(self._books)
+        listen_to_evictions(self._books)
         listen_to_the_interpreter(self._books)
         threading.Thread(target=self._listen, daemon=True).start()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
