@@ -44,11 +44,11 @@ class TestWebServer:
         server.close()
 
     @pytest.mark.parametrize(
-        ("program", "why"),
-        [("print('no'); raise SystemExit(3)", "ended with code 3"), ("import time; time.sleep(60)", "in time")],
+        ("program", "timeout", "why"),
+        [("raise SystemExit(3)", WAIT, "ended with code 3"), ("import time; time.sleep(60)", 0.5, "in time")],
     )
-    def test_one_that_does_not_answer(self, program: str, why: str) -> None:
-        with pytest.raises(RuntimeError, match=why), WebServer([sys.executable, "-c", program], start_timeout=0.5):
+    def test_one_that_does_not_answer(self, program: str, timeout: float, why: str) -> None:
+        with pytest.raises(RuntimeError, match=why), WebServer([sys.executable, "-c", program], start_timeout=timeout):
             pass
 
 
