@@ -16,6 +16,8 @@ SEED ?=
 PORT ?= 8000
 REDIS ?=
 ASGI ?=
+# Of coverage: some tests, instead of all.
+FOLDERS ?=
 
 # The pyright of PyPI takes a node that is on PATH, and does not download one.
 export PYRIGHT_PYTHON_GLOBAL_NODE := 1
@@ -24,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example-django example-flask example-script screenshots test test-unit test-full test-celery-versions celery-suite mutants fuzz soak bench lint clean
+.PHONY: help demo example-django example-flask example-script screenshots test test-unit test-full test-celery-versions celery-suite mutants fuzz soak coverage bench lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 29
@@ -80,6 +82,9 @@ fuzz: $(STAMP) ## hostile results, at random, through the decoder, watchers and 
 soak: $(STAMP) ## everything at random, for ten minutes; or SECONDS=…, as before with SEED=…
 	$(PY) -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+coverage: $(STAMP) ## which lines and branches of the library the tests execute; or of FOLDERS='tests/unit …'
+	$(PY) -m tests.covering $(FOLDERS)
+
 bench: $(STAMP) ## the figures, ours beside Celery's
 	$(PY) -m benchmarks
 
@@ -91,5 +96,5 @@ lint: $(STAMP) ## ruff, mypy, pyright
 	$(PY) -m pyright
 
 clean: ## remove all that was generated
-	rm -rf $(VENV) .celery-versions build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .celery-versions .coverage-data build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
