@@ -23,14 +23,14 @@ def settle_at_hand(session: Session, futures: list[ResultFuture]) -> list[Result
         futures: made a moment ago, and not handed out yet: nobody waits for one or has put a callback on it.
     """
     consumer = session.consumer
-    # A session that refuses everything refuses these too.
-    if consumer is None or session.current_refusal() is not None:
+    if consumer is None:
         return futures
     others = []
     resolved = failed = 0
     for future in futures:
         raw = consumer.at_hand(future.task_id)
-        if raw is None:
+        # A session that refuses everything refuses what is at hand too.
+        if raw is None or session.current_refusal() is not None:
             others.append(future)
             continue
         future._raw = raw

@@ -293,8 +293,8 @@ MUTANTS = (
         "rpc-closed-and-still-answering",
         "A watcher that was closed hands out what it had kept.",
         "bgresults/at_hand.py",
-        "    if consumer is None or session.current_refusal() is not None:\n",
-        "    if consumer is None:\n",
+        "        if raw is None or session.current_refusal() is not None:\n",
+        "        if raw is None:\n",
         "tests/integration/test_rpc_at_hand.py::test_a_closed_watcher_hands_out_nothing",
     ),
     Mutant(
