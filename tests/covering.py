@@ -31,8 +31,8 @@ FOLDERS = tuple(
         key=lambda name: (name not in ("celery", "faults", "integration", "unit"), name),
     )
 )
-# What they look at is coverage.py: it imports greenlet, does not start in an isolated sub-interpreter, and complains when
-# uWSGI ends an interpreter.
+# What they look at is coverage.py: it imports greenlet, does not start in an isolated sub-interpreter, and complains
+# when uWSGI ends an interpreter.
 _ABOUT_THE_INTERPRETER = (
     "tests/unit/test_surroundings.py::test_neither_is_imported",
     "tests/limits/test_subinterpreters.py::test_isolated",
