@@ -31,20 +31,19 @@ FOLDERS = tuple(
         key=lambda name: (name not in ("celery", "faults", "integration", "unit"), name),
     )
 )
-# What they look at is coverage.py: it imports greenlet, does not start in an isolated sub-interpreter, and complains
-# when uWSGI ends an interpreter.
+# docs/coverage.md says why.
 _ABOUT_THE_INTERPRETER = (
     "tests/unit/test_surroundings.py::test_neither_is_imported",
     "tests/limits/test_subinterpreters.py::test_isolated",
     "tests/servers/test_uwsgi.py",
 )
-# Such a line says nothing about what was measured: nothing was collected.
+# Of pytest: nothing was collected.
 _NO_TESTS = 5
 _AT_A_TIME = 2
 
 
-def _run(place: str) -> tuple[str, int, str]:
-    """Run the tests of one place; returns it, the exit code, and the output."""
+def _run(place: str) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """Run the tests of one place; returns it, and how that went."""
     folder = DATA / place.replace("/", "_").replace(":", "_")
     folder.mkdir(parents=True)
     left_out = [f"--deselect={test}" for test in _ABOUT_THE_INTERPRETER]
@@ -52,8 +51,7 @@ def _run(place: str) -> tuple[str, int, str]:
     # A line takes longer, so what has to be quick is given more time.
     command += ["--timeout=180", "-p", "no:cacheprovider"]
     environment = {**os.environ, "COVERAGE_FILE": str(folder / "data")}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    return place, ended.returncode, ended.stdout + ended.stderr
+    return place, subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def _report(*options: str) -> int:
@@ -67,12 +65,11 @@ def main(places: Sequence[str]) -> int:
     shutil.rmtree(DATA, ignore_errors=True)
     failed = False
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        for place, code, output in pool.map(_run, places or [f"tests/{name}" for name in FOLDERS]):
-            lines = output.strip().splitlines()
-            print(f"{place}: {lines[-1] if lines else 'no output'}", flush=True)
-            if code not in (0, _NO_TESTS):
+        for place, ended in pool.map(_run, places or [f"tests/{name}" for name in FOLDERS]):
+            print(f"{place}: {(ended.stdout.strip().splitlines() or ['no output'])[-1]}", flush=True)
+            if ended.returncode not in (0, _NO_TESTS):
                 failed = True
-                print(output, flush=True)
+                print(ended.stdout, ended.stderr, sep="\n", flush=True)
     _report("combine", "--quiet", *(str(path) for path in sorted(DATA.glob("*/data.*"))))
     print("\nThe benchmarks and the demo, which start most of what they do in processes of their own:", flush=True)
     _report("report", f"--include={','.join(APART)}")
