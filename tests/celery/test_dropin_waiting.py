@@ -17,10 +17,11 @@ from vine import promise
 
 from bgresults import ResultWatcher
 from bgresults.integrations.celery.dropin.backends import RedisBackend, RPCBackend
+from bgresults.testing import RedisServer
 from tests.celery.dropin_scene import DropIns
 from tests.support import wait_until
 from tests.support.forks import run_in_child
-from tests.support.results import new_id
+from tests.support.results import ResultWriter, new_id
 from tests.support.rpc_workers import queue_exists, rpc_worker
 from tests.support.tasks import adding_chain
 from tests.support.threads import in_threads
@@ -54,6 +55,34 @@ def signature(app: Celery, name: str, *args: Any) -> Any:
 
 def watcher_of(app: Celery) -> ResultWatcher:
     return ResultWatcher.from_celery(app)
+
+
+def test_what_made_it_fail_is_raised_although_nobody_has_heard_of_it(own_redis: RedisServer) -> None:
+    """A chord fails with its header: both are stored, and the message of the body may come first."""
+    writer = ResultWriter(own_redis)
+    app = Celery("unheard", broker="memory://", backend=f"bgresults+{own_redis.url()}", set_as_current=False)
+    header, body = new_id(), new_id()
+    result = AsyncResult(body, app=app, parent=AsyncResult(header, app=app))
+    raised: list[BaseException] = []
+
+    def get() -> None:
+        try:
+            result.get(timeout=WAIT)
+        except Exception as error:
+            raised.append(error)
+
+    caller = threading.Thread(target=get)
+    try:
+        caller.start()
+        wait_until(lambda: {header, body} <= writer.channels(), "the wait")
+        writer.store(header, {"exc_type": "KeyError", "exc_module": "builtins", "exc_message": ["k"]}, "FAILURE")
+        writer.fail(body, ValueError("a member failed"))
+        caller.join(WAIT)
+        assert [type(error) for error in raised] == [KeyError]
+    finally:
+        watcher_of(app).close()
+        writer.close()
+        app.close()
 
 
 class TestOneTask:

@@ -133,7 +133,8 @@ class Wait:
                 elif item in futures:
                     result = futures.pop(item)
                     self._settled(result, item)
-                    self._tick()
+                    # A step before may have failed, of which nobody has heard yet: then that is the error to raise.
+                    self._tick(ask=result.state in states.PROPAGATE_STATES)
                     yield result
             if generation() != born:
                 raise ForkedError("forked while waiting")
@@ -175,10 +176,10 @@ class Wait:
             backend = next(iter(self._open.values())).backend
             self._on_message(backend.meta_from_decoded(dict(raw)))
 
-    def _tick(self) -> None:
+    def _tick(self, *, ask: bool = False) -> None:
         if self._on_interval is not None:
             # Celery looks at every step before, and would ask the server, in each thread that waits.
-            with known_unfinished(step.id for step in self._steps):
+            with known_unfinished(() if ask else [step.id for step in self._steps]):
                 self._on_interval()
 
     def _patience(self, deadline: float | None) -> float | None:
