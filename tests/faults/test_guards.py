@@ -33,6 +33,7 @@ from tests.support import wait_until
 from tests.support.calls import Caller
 from tests.support.consumers import OWN_PARSER
 from tests.support.forks import run_in_child
+from tests.support.frames import innermost_frame
 from tests.support.logs import Told
 from tests.support.outages import PATIENCE, through
 from tests.support.results import ResultWriter, new_id, new_ids
@@ -55,7 +56,7 @@ class TestFork:
                     assert go_on.wait(PATIENCE)
 
         def is_forking() -> bool:
-            frame = sys._current_frames().get(threading.main_thread().ident or 0)
+            frame = innermost_frame(threading.main_thread().ident)
             return forked.is_set() or (frame is not None and frame.f_code.co_name == "_before")
 
         def release() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
@@ -22,6 +21,7 @@ from bgresults import (
 )
 from bgresults.testing import RedisServer
 from tests.support import wait_until
+from tests.support.frames import innermost_frame
 from tests.support.results import ResultWriter, new_id, new_ids, state_body
 from tests.support.stops import LineTracer
 
@@ -194,7 +194,7 @@ class Run:
         # No answer is on its way either.
         if links.subscriber._due or links.reader._due:
             return False
-        frame = sys._current_frames().get(session.thread_ident or 0)
+        frame = innermost_frame(session.thread_ident)
         return frame is not None and frame.f_code.co_name == "select"
 
     def until_idle(self, *subscribed: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.frames import innermost_frame
 from tests.support.waiting import wait_until
 
 __all__ = ["Caller", "until_in"]
@@ -48,7 +48,7 @@ def until_in(thread: threading.Thread, function: str) -> None:
     """Return once the innermost Python function of ``thread`` is ``function``."""
 
     def there() -> bool:
-        frame = sys._current_frames().get(thread.ident or 0)
+        frame = innermost_frame(thread.ident)
         return frame is not None and frame.f_code.co_name == function
 
     wait_until(there, f"{thread.name} to be in {function}()")

@@ -22,6 +22,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import bgresults
+from tests.support.frames import innermost_frame
 
 __all__ = ["Interruption", "LineTracer", "Point", "Stop", "chosen", "distinct", "wait_unless_stuck"]
 
@@ -171,7 +172,7 @@ def wait_unless_stuck(event: threading.Event, thread: int, still: threading.Even
     while not event.wait(0.001):
         if still is not None and still.is_set():
             return event.wait(_PATIENCE)
-        frame = sys._current_frames().get(thread)
+        frame = innermost_frame(thread)
         place = None if frame is None else (id(frame), frame.f_lasti)
         # A frame keeps everything alive that its function knows.
         del frame
