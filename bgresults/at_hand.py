@@ -10,9 +10,8 @@ from __future__ import annotations
 from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.session import Session
-from bgresults.task_exceptions import exception_from
 
-__all__ = ["settle_at_hand"]
+__all__ = ["count_at_hand", "settle_at_hand"]
 
 
 def settle_at_hand(session: Session, futures: list[ResultFuture]) -> list[ResultFuture]:
@@ -26,7 +25,6 @@ def settle_at_hand(session: Session, futures: list[ResultFuture]) -> list[Result
     if consumer is None:
         return futures
     others = []
-    resolved = failed = 0
     for future in futures:
         raw = consumer.at_hand(future.task_id)
         # A session that refuses everything refuses what is at hand too.
@@ -34,14 +32,12 @@ def settle_at_hand(session: Session, futures: list[ResultFuture]) -> list[Result
             others.append(future)
             continue
         future._raw = raw
-        if raw["status"] == "SUCCESS":
-            future._settle(raw.get("result"), None)
-            resolved += 1
-        else:
-            future._settle(None, exception_from(raw))
-            failed += 1
-    if resolved or failed:
-        with leaf_lock():
-            session.counters.resolved_at_hand += resolved
-            session.counters.failed_at_hand += failed
+        future._settle(raw.get("result"), None)
     return others
+
+
+def count_at_hand(session: Session, count: int) -> None:
+    """So many were ended like that, and are handed out now. Any thread."""
+    if count:
+        with leaf_lock():
+            session.counters.resolved_at_hand += count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgresults.at_hand import settle_at_hand
+from bgresults.at_hand import count_at_hand, settle_at_hand
 from bgresults.drain_thread import check_interpreter, ensure_running
 from bgresults.errors import BackendUnavailableError, ForkedError, WatcherClosedError
 from bgresults.futures import ResultFuture, UpdateCallback
@@ -42,7 +42,9 @@ class FutureMaker(SessionHolder):
             futures = [future_class(key, self, on_update) for key in keys]
             # What is told of an update is told on the drain thread.
             waiting = settle_at_hand(session, futures) if on_update is None else futures
+            at_hand = len(futures) - len(waiting)
             if not waiting:
+                count_at_hand(session, at_hand)
                 return futures
             refusal = register(session, waiting, deadline, self._max_pending, pinned=on_update is not None)
             if refusal is None:
@@ -54,6 +56,7 @@ class FutureMaker(SessionHolder):
                     take_back(session, waiting)
                     raise
             if refusal is None:
+                count_at_hand(session, at_hand)
                 return futures
             take_back(session, waiting)
             error = refusal()
@@ -69,6 +72,7 @@ class FutureMaker(SessionHolder):
                 self._replace(session)
             elif session.thread is not None:
                 session.tell(Command.PROBE)
+            count_at_hand(session, at_hand)
             return futures
 
     def _start(self, session: Session) -> ErrorFactory | None:

@@ -128,6 +128,28 @@ class Decoder:
         # Outside the except clauses: the error that a future keeps must not keep the reader's error with the payload.
         raise ResultDecodeError(f"the result cannot be read as {content_type}: {problem}")
 
+    def decode_plain(self, payload: Any, *, content_type: Any, compression: Any) -> dict[str, Any] | None:
+        """As :meth:`decode`, if that takes the standard library's JSON alone; None if not, or if it cannot be read.
+
+        For a thread of the user's: it runs no code that came with the message, or that somebody registered, so whatever
+        is raised in the middle is a signal handler's, and comes out.
+        """
+        if (
+            (content_type or self._content_type) != JSON
+            or JSON not in self._accept
+            or DECODERS.get(JSON) is not KOMBU_JSON
+            or compression
+            or type(payload) is not bytes
+            or payload.startswith(_COMPRESSED)
+            or len(payload) > self._limit
+            or _may_be_typed(payload)
+        ):
+            return None
+        try:
+            return _checked(_plain_json(payload.decode()))
+        except (ResultDecodeError, ValueError, RecursionError, MemoryError):
+            return None
+
     def decode_for(self, task_id: str, payload: bytes) -> dict[str, Any]:
         """Read a result that was found under the key, or on the channel, of ``task_id`` (Redis).
 

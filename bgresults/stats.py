@@ -65,8 +65,7 @@ class Counters:
     """The counters of one session. One thread, the drain thread, writes; a torn read is off by one at most.
 
     Attributes:
-        resolved_at_hand, failed_at_hand: futures that ended within the call that made them. Any thread writes, under
-            the leaf lock.
+        resolved_at_hand: futures that ended within the call that made them. Any thread writes, under the leaf lock.
     """
 
     __slots__ = (
@@ -78,7 +77,6 @@ class Counters:
         "evicted",
         "expired",
         "failed",
-        "failed_at_hand",
         "late",
         "queues_lost",
         "reconnects",
@@ -99,7 +97,6 @@ class Counters:
         self.evicted = 0
         self.expired = 0
         self.failed = 0
-        self.failed_at_hand = 0
         self.late = 0
         self.queues_lost = 0
         self.reconnects = 0
@@ -116,8 +113,7 @@ class Counters:
         """Return the counters together with what is true at this moment."""
         counted = {item.name: getattr(self, item.name) for item in fields(WatcherStats) if hasattr(self, item.name)}
         counted["resolved"] += self.resolved_at_hand
-        counted["failed"] += self.failed_at_hand
-        counted["watched"] += self.resolved_at_hand + self.failed_at_hand
+        counted["watched"] += self.resolved_at_hand
         return WatcherStats(
             **counted,
             pending=pending,

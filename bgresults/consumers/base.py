@@ -190,7 +190,10 @@ class BaseResultConsumer(abc.ABC):
         return True
 
     def at_hand(self, task_id: str) -> dict[str, Any] | None:
-        """The final state of a task, if that is here already and nothing came before it; decoded anew. Any thread."""
+        """The final state of a task that succeeded, if it is here already and nothing came before it. Any thread.
+
+        Decoded anew, and without a line of code that came with it, or that may raise anything.
+        """
         return None
 
     def declare_for(self, task_id: str, then: DeclaredCallback) -> None:

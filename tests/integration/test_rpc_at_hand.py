@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import pytest
+from kombu import serialization
 
-from bgresults import ResultDecodeError, ResultWatcher, TaskRevokedError, WatcherClosedError
+from bgresults import ResultDecodeError, ResultWatcher, TaskRevokedError, TooManyPendingError, WatcherClosedError
 from tests.support import wait_until
 from tests.support.broker import ReplyWriter
-from tests.support.results import new_id, new_ids
+from tests.support.results import new_id, new_ids, state_body
 from tests.support.rpc import proxy_to, through
 from tests.support.threads import in_threads
 
@@ -20,6 +23,8 @@ pytestmark = pytest.mark.rabbitmq
 WAIT = 10.0
 
 Kept = Callable[..., str]
+# kombu has no types of its own.
+_registry: Any = serialization.registry
 
 
 @pytest.fixture
@@ -65,13 +70,11 @@ def test_a_failure_and_a_revoked_task(watcher: ResultWatcher, kept: Kept) -> Non
     error = {"exc_type": "KeyError", "exc_module": "builtins", "exc_message": ["k"]}
     failed = watcher.watch(kept(error, "FAILURE"))
     revoked = watcher.watch(kept({"exc_type": "TaskRevokedError", "exc_message": ["revoked"]}, "REVOKED"))
-    assert failed.done()
-    assert revoked.done()
     with pytest.raises(KeyError):
-        failed.result(0)
+        failed.result(WAIT)
     with pytest.raises(TaskRevokedError):
-        revoked.result(0)
-    assert watcher.stats().failed == 2
+        revoked.result(WAIT)
+    wait_until(lambda: watcher.stats().failed == 2, "the counters")
     assert add_up(watcher)
 
 
@@ -96,6 +99,58 @@ def test_some_of_many(watcher: ResultWatcher, kept: Kept, rabbitmq_url: str) -> 
             writer.write(watcher.reply_to, task_id, number)
         assert [future.result(WAIT) for future in futures] == [0, 3, 1, 4, 2]
     wait_until(lambda: add_up(watcher), "the counters")
+
+
+def test_a_call_that_is_refused_is_not_counted(rabbitmq_url: str) -> None:
+    """It hands out nothing, neither what is here nor what is not."""
+    with ResultWatcher(rabbitmq_url, max_pending=1) as watcher:
+        queue, task_id = watcher.reply_to, new_id()
+        with contextlib.closing(ReplyWriter(rabbitmq_url)) as writer:
+            writer.write(queue, task_id, "v")
+            wait_until(lambda: watcher.stats().buffered == 1, "the reply")
+        before = watcher.stats()
+        with pytest.raises(TooManyPendingError):
+            watcher.watch_many([task_id, *new_ids(2)])
+        assert watcher.stats() == before
+        assert watcher.watch(task_id).result(0) == "v"
+
+
+class Told(Exception):
+    """Of a task; knows in which threads it was made."""
+
+    threads: ClassVar[set[str]] = set()
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.threads.add(threading.current_thread().name)
+
+
+def test_nothing_that_came_with_a_reply_runs_in_the_calling_thread(rabbitmq_url: str) -> None:
+    """It may raise anything; and what a signal handler raises in the middle of it would be taken for that."""
+    decoded: set[str] = set()
+
+    def decode(body: Any) -> Any:
+        decoded.add(threading.current_thread().name)
+        return json.loads(body)
+
+    _registry.register("of-the-users-own", json.dumps, decode, "application/x-own", "utf-8")
+    try:
+        with (
+            ResultWatcher(rabbitmq_url, accept=["json", "of-the-users-own"]) as watcher,
+            contextlib.closing(ReplyWriter(rabbitmq_url)) as writer,
+        ):
+            queue, task_id, failed = watcher.reply_to, new_id(), new_id()
+            writer.write_raw(queue, state_body(task_id, "SUCCESS", "r" * 5000), content_type="application/x-own")
+            writer.fail(queue, failed, Told("no"))
+            Told.threads.clear()
+            wait_until(lambda: watcher.stats().buffered == 2, "the replies")
+            for _ in range(2):
+                assert watcher.watch(task_id).result(WAIT) == "r" * 5000
+                with pytest.raises(Told):
+                    watcher.watch(failed).result(WAIT)
+            assert decoded == Told.threads == {"bgresults-rpc"}
+    finally:
+        _registry.unregister("of-the-users-own")
 
 
 def test_updates_are_told_on_the_drain_thread(watcher: ResultWatcher, kept: Kept) -> None:

@@ -98,16 +98,19 @@ class Replies:
         self._orphans = len(self._messages)
 
     def at_hand(self, task_id: str) -> dict[str, Any] | None:
-        """The final state of a task, if it can be had without a claim. Any thread."""
-        reply = self._unclaimed.only_final(task_id)
+        """The final state of a task that succeeded, if it can be had here and now, without a claim. Any thread.
+
+        Not if a task failed, and not if it takes more than plain JSON to read it: a decoder, and the constructor of an
+        exception, may raise anything, and nobody could tell that from what a signal handler of the user's raises.
+        """
+        reply = self._unclaimed.only_success(task_id)
         if reply is None:
             return None
-        try:
-            meta = reply.take_decoded() or self._decoded(reply)
-        except ResultDecodeError:
-            # Whoever claims it is told.
-            return None
-        reply.seen = True
+        meta = reply.take_decoded() or self._decoder.decode_plain(
+            reply.body, content_type=reply.content_type, compression=reply.compression
+        )
+        if meta is not None:
+            reply.seen = True
         return meta
 
     def hand_out_claimed(self) -> int:
@@ -190,6 +193,7 @@ class Replies:
             return 0
         task_id = meta["task_id"]
         reply.final = meta["status"] in READY_STATES
+        reply.succeeded = meta["status"] == "SUCCESS"
         if not self._owner.is_consumed(task_id):
             if len(reply.body) <= _SMALL:
                 reply.decoded = [meta]

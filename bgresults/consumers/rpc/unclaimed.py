@@ -27,6 +27,7 @@ class Reply:
     Attributes:
         body, content_type, content_encoding, compression: of the message.
         final: whether the task had ended; what cannot be read ends it as well.
+        succeeded: whether it had ended with a value.
         seen: whether somebody watched when it came.
         decoded: what was decoded already, for the first one who asks; of small bodies only, which the bounds count.
     """
@@ -36,6 +37,7 @@ class Reply:
     content_encoding: str | None
     compression: str | None
     final: bool
+    succeeded: bool = False
     seen: bool = False
     decoded: list[dict[str, Any]] | None = None
 
@@ -86,13 +88,13 @@ class UnclaimedReplies:
         kept = self._tasks.get(task_id)
         return kept is not None and kept.replies[-1].final
 
-    def only_final(self, task_id: str) -> Reply | None:
-        """The final reply of a task, if no other one is kept. Any thread: a look, while the owner may change all."""
+    def only_success(self, task_id: str) -> Reply | None:
+        """The reply with a task's value, if it is alone. Any thread: a look, while the owner may change all of it."""
         kept = self._tasks.get(task_id)
         if kept is None:
             return None
         replies = kept.replies
-        return replies[0] if len(replies) == 1 and replies[0].final else None
+        return replies[0] if len(replies) == 1 and replies[0].succeeded else None
 
     def keep(self, task_id: str, reply: Reply) -> None:
         """Keep a reply, the newest of its task. A final one that was seen stands alone."""
