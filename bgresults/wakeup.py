@@ -57,8 +57,9 @@ class Wakeup:
                 # Full: a byte is there already. Closed: nobody sleeps any more.
                 return
             except BaseException:
-                # A signal handler raised. Later wakes must not rely on a byte that was perhaps never sent.
+                # A signal handler raised. Others may rely already on a byte that was perhaps never sent.
                 self._raised = False
+                self.wake()
                 raise
 
     def fall_asleep(self) -> bool:

@@ -150,6 +150,22 @@ def test_an_exception_in_the_middle_of_a_wake(wakeup: Wakeup) -> None:
     assert readable(wakeup)
 
 
+def test_who_relied_on_a_wake_that_an_exception_came_into(wakeup: Wakeup) -> None:
+    """Another thread found the flag up, and went on. Whatever the interrupted one does next, it has to be woken for."""
+
+    def interrupt() -> None:
+        other = threading.Thread(target=wakeup.wake)
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
+        raise KeyboardInterrupt
+
+    wakeup._sender = Sender(wakeup, interrupt)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        wakeup.wake()
+    assert readable(wakeup)
+
+
 def test_append_first_wake_second(wakeup: Wakeup) -> None:
     """Four threads append and wake; the sleeper relies on nothing but the wakes."""
     count, threads = 5000, 4
