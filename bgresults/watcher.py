@@ -188,7 +188,8 @@ class ResultWatcher(WatcherState):
             RuntimeError: no event loop runs in this thread.
         """
         # Whoever has an event loop has imported asyncio; nobody else needs to.
-        from bgresults.async_updates import AsyncStateStream
+        with import_lock():
+            from bgresults.async_updates import AsyncStateStream
 
         check_seconds("timeout", timeout, optional=True)
         return AsyncStateStream(lambda on_update: self.watch(task_id, on_update=on_update), timeout, self._abandoned)

@@ -12,6 +12,7 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys, threading
+from importlib.machinery import PathFinder
 
 from bgresults import ResultWatcher
 
@@ -21,10 +22,20 @@ begun, forked = threading.Event(), threading.Event()
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == module and threading.current_thread() is not threading.main_thread():
+        if name != module or threading.current_thread() is threading.main_thread():
+            return None
+        spec = PathFinder.find_spec(name, path)
+        execute = spec.loader.exec_module
+
+        # Not here already: while a module is looked for, no fork is made.
+        def exec_module(made):
             begun.set()
             # A fork that waits for the end of the import does not come back before.
             forked.wait(0.5)
+            execute(made)
+
+        spec.loader.exec_module = exec_module
+        return spec
 
 
 sys.meta_path.insert(0, Finder())
@@ -54,6 +65,12 @@ app = Flask("web")
 app.config["BGRESULTS_CELERY_APP"] = "celery:current_app"
 BgResults(app).watcher.stats()
 """
+AUPDATES = """
+import asyncio
+async def ask():
+    await ResultWatcher("redis://localhost").aupdates("id").aclose()
+asyncio.run(ask())
+"""
 
 
 @pytest.mark.parametrize(
@@ -64,8 +81,9 @@ BgResults(app).watcher.stats()
         ("bgresults.integrations.celery", "from celery import Celery; ResultWatcher.from_celery(Celery()).stats()"),
         ("bgresults.integrations.celery", DJANGO),
         ("bgresults.integrations.celery", FLASK),
+        ("bgresults.async_updates", AUPDATES),
     ],
-    ids=["redis", "rpc", "from_celery", "django", "flask"],
+    ids=["redis", "rpc", "from_celery", "django", "flask", "aupdates"],
 )
 def test_the_child_can_import_it(module: str, code: str) -> None:
     ended = subprocess.run(
