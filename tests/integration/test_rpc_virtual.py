@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from bgresults import AMQPOptions, ResultDecodeError, ResultWatcher, WatcherClosedError
+from bgresults.consumers.rpc import ResultConsumer
 from bgresults.testing import RedisServer
 from tests.support import wait_until
 from tests.support.broker import ReplyWriter
+from tests.support.consumers import Recorder, drain_until
 from tests.support.forks import c_fork_with_child_hook, run_in_child
 from tests.support.results import new_id, new_ids
 from tests.support.sockets import connections
@@ -184,6 +186,22 @@ def test_close_leaves_nothing_in_redis(new_watcher: NewWatcher, redis_server: Re
         assert list(client.scan_iter(f"*{queue}*")) == []
         wait_until(lambda: client.hlen("unacked") == 0, "nothing to be unacknowledged")
     writer.close()
+
+
+def test_asking_for_what_is_there(kombu_url: str, writer: ReplyWriter) -> None:
+    """Over Redis a queue without a message does not exist, which is no reason to connect anew, again and again."""
+    seen = Recorder()
+    consumer = ResultConsumer(f"rpc+{kombu_url}", on_state=seen.on_state, auto_reconnect=False)
+    told: list[Any] = []
+    try:
+        consumer.start("a")
+        consumer.catch_up(told.append)
+        drain_until(consumer, lambda: told == [None])
+        writer.write(consumer.reply_to, "a", 1)
+        consumer.catch_up(told.append)
+        drain_until(consumer, lambda: told == [None, None] and seen.states == [("a", "SUCCESS", 1)])
+    finally:
+        consumer.stop()
 
 
 def test_the_server_restarts(new_watcher: NewWatcher, own_redis: RedisServer) -> None:

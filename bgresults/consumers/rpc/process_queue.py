@@ -75,8 +75,8 @@ class ProcessQueue:
             for then in waiting:
                 then(None)
         if self._catching_up and self._link is not None:
-            # What was in the queue is on its way to us, and its broker answers behind it.
-            if not self._is_there(self._link):
+            # What was in the queue is on its way to us, and its broker answers behind it. Elsewhere nobody does.
+            if self._link.misses_queues and not self._is_there(self._link):
                 self._was_cancelled = True
             self._caught_up, self._catching_up = self._catching_up, []
 
