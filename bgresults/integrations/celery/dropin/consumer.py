@@ -63,7 +63,7 @@ class ResultConsumer(_Base):  # type: ignore[misc]  # Celery has no types
     # -- what the backend asks ---------------------------------------------------------------------------------------
 
     def follow(self, result: Any) -> None:
-        """Fulfil a result when its task ends, whether or not anybody waits; on the drain thread."""
+        """Fulfil a result when its task ends, whether or not anybody waits; on the drain thread, unless it is here."""
         followed = self._here()._followed
         if is_fulfilled(result) or id(result) in followed:
             return
