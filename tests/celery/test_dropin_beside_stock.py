@@ -39,7 +39,8 @@ def test_a_message_that_cannot_be_read(own_redis: RedisServer) -> None:
 
 def test_forks(own_redis: RedisServer) -> None:
     assert tried(both_sides.forks, ours(own_redis)) == {"right": 5}
-    assert tried(both_sides.forks, own_redis.url())["right"] < 5
+    # Parent and children take each other's messages, or by chance their own.
+    assert any(tried(both_sides.forks, own_redis.url())["right"] < 5 for _ in range(5))
 
 
 def test_an_outage(own_redis: RedisServer) -> None:
