@@ -299,6 +299,49 @@ class TestOneForEachTask:
         assert seen.values == {odd: "early", **{task_id: task_id for task_id in others}}
         drain_until(consumer, lambda: not bench.writer.exists(odd))
 
+    @pytest.mark.parametrize(
+        "foreign",
+        [
+            {},
+            {"durable": False},
+            {"auto_delete": True},
+            {"auto_delete": True, "arguments": QUEUE_ARGUMENTS},
+            {"arguments": {"x-queue-type": "quorum"}},
+            {"arguments": {"x-max-priority": 5}},
+        ],
+        ids=str,
+    )
+    def test_one_that_is_not_for_replies_is_left_alone(
+        self, new_bench: NewBench, seen: Recorder, foreign: dict[str, Any]
+    ) -> None:
+        """An id that comes from outside may be the name of a queue with tasks in it."""
+        bench = new_bench("task")
+        consumer = bench.consumer(seen)
+        other, declared = new_ids(2)
+        # What the broker says of the second ends in the middle of its name.
+        named = [new_id(), " but current is '1'" * 13]
+        for name in named:
+            bench.writer.make(name, **foreign)
+            bench.send(name, "a task")
+        consumer.start(other, no_ack=False)
+        consumer.consume_from_many(named)
+        drain_until(consumer, lambda: len(seen.errors) == 2)
+        assert {task_id for task_id, error in seen.errors if isinstance(error, NotWatchableError)} == set(named)
+        told: list[Any] = []
+        consumer.declare_for(named[0], told.append)
+        consumer.declare_for(declared, told.append)
+        drain_until(consumer, lambda: len(told) == 2)
+        assert isinstance(told[0], NotWatchableError)
+        assert told[1] is None
+        bench.send(other, 1)
+        drain_until(consumer, lambda: seen.states)
+        for name in named:
+            consumer.cancel_for(name)
+        consumer.stop()
+        assert [bench.writer.counts(name) for name in named] == [(1, 0), (1, 0)]
+        for name in named:
+            bench.writer.delete(name)
+
 
 class TestGhosts:
     """After a reconnect, the broker may believe that the consumer of before is still there."""

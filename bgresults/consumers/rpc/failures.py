@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 
 from amqp import exceptions
 
 from bgresults.consumers.base import ConnectionLost
 
-__all__ = ["connection_lost", "out_of_reach"]
+__all__ = ["connection_lost", "other_reply_queue", "out_of_reach"]
 
 _CHECK_CREDENTIALS = "check the user name and the password, in the URL or in AMQPOptions"
 _CHECK_VIRTUAL_HOST = (
@@ -31,6 +32,13 @@ _OUT_OF_REACH = (
 )
 
 
+# RabbitMQ compares durable and auto_delete first, then x-expires, then the other arguments, and names the first
+# difference. What it says ends after 255 bytes.
+_OTHER_REPLY_QUEUE = re.compile(
+    r"[^']*inequivalent arg 'x-(?:expires' .* but current is '\d+'\Z|(?!expires'))", re.DOTALL
+)
+
+
 def connection_lost(error: BaseException, address: str, *, proven: bool) -> ConnectionLost:
     """Return ``error`` as a :class:`ConnectionLost`.
 
@@ -49,6 +57,15 @@ def connection_lost(error: BaseException, address: str, *, proven: bool) -> Conn
 def out_of_reach(words: str) -> bool:
     """Whether a "not found" means that the queue cannot be used now, and not that it was deleted."""
     return any(fragment in words for fragment in _OUT_OF_REACH)
+
+
+def other_reply_queue(words: str) -> bool:
+    """Whether a queue that was made with other arguments (406) is one for replies all the same.
+
+    Those are durable and expire. Others belong to somebody who has not given them to us: queues with tasks in them, and
+    mailboxes of workers.
+    """
+    return _OTHER_REPLY_QUEUE.match(words) is not None
 
 
 def _words(error: BaseException) -> str:

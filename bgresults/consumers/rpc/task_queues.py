@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
-from bgresults.consumers.rpc.failures import out_of_reach
+from bgresults.consumers.rpc.failures import other_reply_queue, out_of_reach
 from bgresults.consumers.rpc.links import ChannelClosed, Link
 from bgresults.consumers.rpc.queues import Declared, QueuesOwner, declare
 from bgresults.errors import NotWatchableError
@@ -185,8 +185,8 @@ class TaskQueues:
         self._wanted = {**dict.fromkeys(again.difference(self._unwanted)), **self._wanted}
 
     def _refused(self, task_id: str, closed: ChannelClosed, now: float) -> None:
-        if closed.code == 406 and task_id not in self._known:
-            # There is one already, made with other arguments. It will do.
+        if closed.code == 406 and task_id not in self._known and other_reply_queue(str(closed)):
+            # There is one already, made with other options. It will do.
             self._known.add(task_id)
             self._suspects[task_id] = None
             return
@@ -243,8 +243,7 @@ class TaskQueues:
                     declare(link, task_id, self._options)
             except ChannelClosed as closed:
                 self._start_over(())
-                # 406: there is one already, made with other arguments. It will do.
-                if closed.code != 406:
+                if closed.code != 406 or not other_reply_queue(str(closed)):
                     why = NotWatchableError(f"the reply queue of task {task_id!r} cannot be declared: {closed}")
             self._declarations.popleft()
             then(why)
