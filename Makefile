@@ -47,13 +47,13 @@ demo: $(STAMP) ## the library at work, without a server of yours
 	@$(PY) -m bgresults demo
 
 example-django: $(STAMP) ## a Django project with progress bars, on port 8000; or PORT=…; under uvicorn: ASGI=1
-	@$(PY) -m examples.launch django --port $(PORT) $(if $(ASGI),--asgi) $(if $(REDIS),--redis $(REDIS))
+	@$(PY) -m examples.launch django --port $(PORT) $(if $(ASGI),--asgi) $(if $(REDIS),--redis '$(REDIS)')
 
 example-flask: $(STAMP) ## the same in Flask
-	@$(PY) -m examples.launch flask --port $(PORT) $(if $(REDIS),--redis $(REDIS))
+	@$(PY) -m examples.launch flask --port $(PORT) $(if $(REDIS),--redis '$(REDIS)')
 
 example-script: $(STAMP) ## the same on the terminal
-	@$(PY) -m examples.launch script $(if $(REDIS),--redis $(REDIS))
+	@$(PY) -m examples.launch script $(if $(REDIS),--redis '$(REDIS)')
 
 screenshots: $(STAMP) ## take the pictures in docs/images anew; needs Chromium
 	$(PY) -m tests.examples.screenshots

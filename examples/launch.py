@@ -19,8 +19,10 @@ from typing import NamedTuple
 
 import redis
 
+from bgresults import ResultWatcher
 from bgresults.testing import CeleryWorker, FakeRedisServer, embedded_redis
 from bgresults.testing.web import WebServer
+from bgresults.urls import redacted
 
 EXAMPLES = Path(__file__).resolve().parent
 
@@ -55,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.launch", description=SUMMARY)
     parser.add_argument("example", choices=KNOWN)
     parser.add_argument("--asgi", action="store_true", help="under uvicorn instead of gunicorn (django)")
-    parser.add_argument("--port", type=int, default=8000, help="of the web server; 0 for a free one [%(default)s]")
+    parser.add_argument("--port", type=port_number, default=8000, help="of the web server; 0: a free one [%(default)s]")
     parser.add_argument("--redis", metavar="URL", help="a server that runs already, for tasks and results")
     asked = parser.parse_args()
     example = KNOWN[asked.example]
@@ -83,11 +85,14 @@ def main() -> int:
 def redis_server(url: str | None) -> Iterator[str]:
     """The URL of a server: the one that was named, or one of our own while this is entered."""
     if url is not None:
-        with redis.Redis.from_url(url, socket_timeout=5) as client:
-            try:
+        try:
+            ResultWatcher(url).close()
+            with redis.Redis.from_url(url, socket_timeout=5) as client:
                 client.ping()
-            except redis.RedisError as error:
-                raise RuntimeError(f"{url}: {error}") from error
+        except ValueError as error:
+            raise RuntimeError(f"--redis: {error}") from error
+        except redis.RedisError as error:
+            raise RuntimeError(f"--redis {redacted(url)}: {error}") from error
         yield url
         return
     server = embedded_redis()
@@ -137,6 +142,13 @@ def run_script(url: str) -> None:
     """Run ``examples/script.py`` as ``python -m`` does."""
     os.environ["REDIS_URL"] = url
     runpy.run_module("examples.script", run_name="__main__")
+
+
+def port_number(text: str) -> int:
+    """A port; ArgumentTypeError if there is none of that number."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 65535, not {text!r}")
+    return int(text)
 
 
 def refuse_used(port: int) -> None:

@@ -71,6 +71,28 @@ def test_a_redis_that_does_not_answer_is_named() -> None:
         assert url in launched.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--port", "65536"], "--port: must be a number between 0 and 65535, not '65536'"),
+        (["--port", "-1"], "--port: must be a number between 0 and 65535, not '-1'"),
+        (["--port", "http"], "--port: must be a number between 0 and 65535, not 'http'"),
+        (["--redis", "localhost"], "there is no '://' in it"),
+        (["--redis", "amqp://127.0.0.1//"], "--redis: "),
+        (["--redis", "redis://:secret@127.0.0.1:1/0"], "--redis redis://:***@127.0.0.1:1/0: "),
+        (["--redis", "redis://127.0.0.1/0?colour=red"], "has unknown settings: colour"),
+        (["--redis", "redis://127.0.0.1/first"], "first"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_an_argument_that_makes_no_sense_is_named(arguments: list[str], complaint: str) -> None:
+    with Launched(["flask", *arguments]) as launched:
+        assert launched.exit_code() in (1, 2)
+        assert complaint in launched.output
+        assert "secret" not in launched.output
+        assert "Traceback" not in launched.output
+
+
 def test_what_there_is_no_asgi_application_of_is_named() -> None:
     with Launched(["flask", "--asgi"]) as launched:
         assert launched.exit_code() == 2
