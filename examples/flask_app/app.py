@@ -5,6 +5,7 @@ from uuid import UUID
 
 from celery import Celery, group
 from flask import Flask, abort, make_response, redirect, render_template, request, url_for
+from kombu.exceptions import OperationalError
 
 from bgresults.integrations.flask import BgResults, event_stream
 from examples.shared.tasks import FIGURES, REGIONS, NoFiguresError, build_report
@@ -54,7 +55,7 @@ def report_or_202(future):
 @app.post("/watch")
 def watch():
     """Send the task, and go to the page with its progress."""
-    future = results.submit(build_report, read_form())
+    future = sent(results.submit(build_report, read_form()))
     return redirect(url_for("progress", task_id=future.task_id))
 
 
@@ -68,7 +69,7 @@ def compare():
     """Send a group of tasks, and go to the page with their progress, side by side."""
     _, pages = read_form()
     futures = results.submit(group(build_report.s(region, pages) for region in FIGURES))
-    ids = {region: future.task_id for region, future in zip(FIGURES, futures, strict=True)}
+    ids = {region: sent(future).task_id for region, future in zip(FIGURES, futures, strict=True)}
     return redirect(url_for("comparison", **ids))
 
 
@@ -86,11 +87,27 @@ def events(task_id):
     return event_stream(request, results, task_id, heartbeat=2.0)
 
 
+def sent(future):
+    """The same future; raises if its task could not be sent, so that nobody watches what will never begin."""
+    if future.done() and isinstance(error := future.exception(), OperationalError):
+        raise error
+    return future
+
+
+@app.errorhandler(OperationalError)
+def not_sent(_error):
+    return form_again("No worker can be reached. Try again in a moment."), 503
+
+
 def read_form():
     """The region and the number of pages; if they make no sense, the answer is the form again."""
     region, pages = request.form.get("region"), request.form.get("pages", type=int)
     if region not in REGIONS or pages not in range(1, MOST_PAGES + 1):
-        error = f"Choose a region, and between 1 and {MOST_PAGES} pages."
-        again = render_template("start.html", regions=REGIONS, region=region, pages=pages or "", error=error)
+        again = form_again(f"Choose a region, and between 1 and {MOST_PAGES} pages.")
         abort(make_response(again, 400))
     return region, pages
+
+
+def form_again(error):
+    fields = {name: request.form.get(name, "") for name in ("region", "pages")}
+    return render_template("start.html", regions=REGIONS, error=error, **fields)

@@ -59,3 +59,18 @@ def test_every_page_is_for_phones_too(visitor: Visitor) -> None:
     for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', start.text):
         assert visitor.get(address).status == 200
     assert len(re.findall('data-events="/events/', comparison.text)) == 4
+
+
+def test_a_task_that_cannot_be_sent(example: Example, visitor: Visitor) -> None:
+    """Nobody is sent to a page that would wait for it for ever."""
+    example.redis.kill()
+    answers = [visitor.send_form(path, region="East", pages=3) for path in ("/wait", "/watch", "/compare")]
+    example.redis.start()
+    assert [answer.status for answer in answers] == [503] * 3
+    for answer in answers:
+        assert "No worker can be reached" in answer.text
+        assert re.search(r'value="East"\s+selected|<option selected>East', answer.text)
+    # The worker is there again for others, too.
+    wait_until(
+        lambda: visitor.send_form("/wait", region="North", pages=1).status == 200, "the worker", 30.0, interval=0.5
+    )

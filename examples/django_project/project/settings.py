@@ -1,4 +1,4 @@
-"""For development: what goes on the internet needs a key of its own, and DEBUG off."""
+"""For development: what goes on the internet needs a key and ALLOWED_HOSTS of its own, and DEBUG off."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ CELERY_RESULT_BACKEND_ALWAYS_RETRY = True  # A worker keeps a result while Redis
 
 DEBUG = True
 SECRET_KEY = "of an example"
-ALLOWED_HOSTS = ["*"]
+ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 TIME_ZONE = "UTC"
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"

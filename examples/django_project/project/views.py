@@ -9,6 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET, require_POST
+from kombu.exceptions import OperationalError
 
 from bgresults.integrations.django import event_stream, watcher
 from examples.shared.tasks import FIGURES, NoFiguresError, build_report
@@ -26,7 +27,7 @@ def start(request):
 
 
 def with_form(view):
-    """A view of what was sent with the form; of the form itself, if that makes no sense."""
+    """A view of what was sent with the form; of the form itself, if that makes no sense or no task can be sent."""
 
     @require_POST
     @wraps(view)
@@ -34,7 +35,11 @@ def with_form(view):
         form = ReportForm(request.POST)
         if not form.is_valid():
             return render(request, "start.html", {"form": form}, status=400)
-        return view(request, **form.cleaned_data)
+        try:
+            return view(request, **form.cleaned_data)
+        except OperationalError:
+            form.add_error(None, "No worker can be reached. Try again in a moment.")
+            return render(request, "start.html", {"form": form}, status=503)
 
     return checked
 
@@ -63,10 +68,17 @@ def report_or_202(request, future):
         return render(request, "report.html", {"error": error}, status=422)
 
 
+def sent(future):
+    """The same future; raises if its task could not be sent, so that nobody watches what will never begin."""
+    if future.done() and isinstance(error := future.exception(), OperationalError):
+        raise error
+    return future
+
+
 @with_form
 def watch(_request, region, pages):
     """Send the task, and go to the page with its progress."""
-    future = watcher.submit(build_report, (region, pages))
+    future = sent(watcher.submit(build_report, (region, pages)))
     return redirect("progress", future.task_id)
 
 
@@ -80,7 +92,7 @@ def progress(request, task_id):
 def compare(_request, *, pages, **_):
     """Send a group of tasks, and go to the page with their progress, side by side."""
     futures = watcher.submit(group(build_report.s(region, pages) for region in FIGURES))
-    ids = {region: future.task_id for region, future in zip(FIGURES, futures, strict=True)}
+    ids = {region: sent(future).task_id for region, future in zip(FIGURES, futures, strict=True)}
     return redirect(f"{reverse('comparison')}?{urlencode(ids)}")
 
 
