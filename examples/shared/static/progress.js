@@ -59,12 +59,11 @@ function setDescription(card, text) {
   card.querySelector(".description").textContent = text;
 }
 
-function showFacts(list, facts) {
-  list.replaceChildren();
-  for (const [name, value] of Object.entries(facts)) {
-    list.append(element("dt", name), element("dd", value));
-  }
-  list.hidden = false;
+// Of a result that is a dict, and not too large for an event.
+function showFacts(list, result) {
+  const facts = result instanceof Object && !Array.isArray(result) ? Object.entries(result) : [];
+  list.replaceChildren(...facts.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+  list.hidden = facts.length === 0;
 }
 
 function element(name, text) {
