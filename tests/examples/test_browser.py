@@ -106,3 +106,17 @@ def test_a_new_web_process_goes_on_where_the_old_one_was(example: Example, page:
     page.wait_for("Reconnecting …")
     page.wait_for("Done")
     assert page.texts(".facts dd") == ["North", "60", "€ 103,800"]
+
+
+@pytest.mark.parametrize("example", ["flask"], indirect=True)
+def test_a_web_process_that_is_killed(example: Example, page: Page) -> None:
+    """The browser itself notices, and asks the one that gunicorn starts in its place."""
+    gunicorn = [pid for pid, command in example.launched.processes().items() if "gunicorn" in command]
+    page.press("watch", "North", 60)
+    page.wait_for("Working")
+    for pid in set(gunicorn) - {min(gunicorn)}:
+        os.kill(pid, signal.SIGKILL)
+    page.wait_for("Reconnecting …")
+    page.wait_for("Done")
+    assert page.bars()[-1] == [100]
+    assert page.texts(".facts dd") == ["North", "60", "€ 103,800"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from bgresults.testing import find_redis_server, free_port
-from tests.examples.running import Launched
+from tests.examples.running import ROOT, Launched
 from tests.examples.visitor import Visitor
 from tests.support.waiting import wait_until
 
@@ -91,6 +94,28 @@ def test_an_argument_that_makes_no_sense_is_named(arguments: list[str], complain
         assert complaint in launched.output
         assert "secret" not in launched.output
         assert "Traceback" not in launched.output
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+@pytest.mark.parametrize(
+    ("target", "arguments"),
+    [
+        (["example-django"], ["django", "--port", "8000"]),
+        (["example-django", "PORT=8001", "ASGI=1"], ["django", "--port", "8001", "--asgi"]),
+        (["example-flask", "PORT=8001"], ["flask", "--port", "8001"]),
+        (["example-script"], ["script"]),
+        (
+            ["example-flask", "REDIS=rediss://h/5?ssl_cert_reqs=none&health_check_interval=9"],
+            ["flask", "--port", "8000", "--redis", "rediss://h/5?ssl_cert_reqs=none&health_check_interval=9"],
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_what_make_starts(target: list[str], arguments: list[str]) -> None:
+    # As if everything were installed; it says what it would do.
+    make = ["make", "--dry-run", "--no-print-directory", "--old-file=.venv/.installed", *target]
+    said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shlex.split(said)[1:] == ["-m", "examples.launch", *arguments]
 
 
 def test_what_there_is_no_asgi_application_of_is_named() -> None:
