@@ -290,6 +290,22 @@ MUTANTS = (
         "tests/integration/test_rpc_at_hand.py::test_everybody_has_a_value_of_its_own[10]",
     ),
     Mutant(
+        "rpc-failure-taken-for-a-value",
+        "The calling thread takes every final reply that is here for the value of a task.",
+        "bgresults/consumers/rpc/unclaimed.py",
+        "        return replies[0] if len(replies) == 1 and replies[0].succeeded else None\n",
+        "        return replies[0] if len(replies) == 1 and replies[0].final else None\n",
+        "tests/integration/test_rpc_at_hand.py::test_a_failure_and_a_revoked_task",
+    ),
+    Mutant(
+        "wake-lost-to-an-exception",
+        "A signal handler raises in the middle of a wake, on which another thread relies already.",
+        "bgresults/wakeup.py",
+        "                self._raised = False\n                self.wake()\n",
+        "                self._raised = False\n",
+        "tests/unit/test_wakeup.py::test_who_relied_on_a_wake_that_an_exception_came_into",
+    ),
+    Mutant(
         "rpc-closed-and-still-answering",
         "A watcher that was closed hands out what it had kept.",
         "bgresults/at_hand.py",
