@@ -17,7 +17,7 @@ __all__ = ["FAILED_ONCE_MORE", "ONE_HALF", "commands", "main"]
 FAILED_ONCE_MORE = "--failed-once-more"
 
 #: Together they take as long as everything else.
-ONE_HALF = ("tests/celery", "tests/faults")
+ONE_HALF = ("tests/celery", "tests/examples", "tests/faults", "tests/sse")
 # Nothing was collected: the arguments may have chosen tests of the other half alone.
 _NO_TESTS = 5
 # Some tests failed; everything else is no matter of luck.
