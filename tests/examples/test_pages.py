@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from bgresults.testing import RedisServer, find_redis_server
 from tests.examples.conftest import Example
+from tests.examples.running import Launched
 from tests.examples.visitor import Visitor
 from tests.support.results import new_id
 from tests.support.waiting import wait_until
@@ -61,16 +63,15 @@ def test_every_page_is_for_phones_too(visitor: Visitor) -> None:
     assert len(re.findall('data-events="/events/', comparison.text)) == 4
 
 
-def test_a_task_that_cannot_be_sent(example: Example, visitor: Visitor) -> None:
+@pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+@pytest.mark.parametrize("arguments", [["flask"], ["django"]], ids=" ".join)
+def test_a_task_that_cannot_be_sent(arguments: list[str]) -> None:
     """Nobody is sent to a page that would wait for it for ever."""
-    example.redis.kill()
-    answers = [visitor.send_form(path, region="East", pages=3) for path in ("/wait", "/watch", "/compare")]
-    example.redis.start()
+    with RedisServer() as redis, Launched([*arguments, "--port", "0", "--redis", redis.url()]) as launched:
+        visitor = Visitor(launched.serving().url)
+        redis.kill()
+        answers = [visitor.send_form(path, region="East", pages=3) for path in ("/wait", "/watch", "/compare")]
     assert [answer.status for answer in answers] == [503] * 3
     for answer in answers:
         assert "No worker can be reached" in answer.text
         assert re.search(r'value="East"\s+selected|<option selected>East', answer.text)
-    # The worker is there again for others, too.
-    wait_until(
-        lambda: visitor.send_form("/wait", region="North", pages=1).status == 200, "the worker", 30.0, interval=0.5
-    )
