@@ -114,7 +114,7 @@ def celery_worker(example: Example, url: str) -> CeleryWorker:
 
 
 def serve(example: Example, asgi: bool, port: int, url: str, worker: CeleryWorker) -> None:
-    """Serve pages until something ends."""
+    """Serve pages until the web server ends."""
     folder = EXAMPLES / example.folder
     if asgi:
         command = ["uvicorn", "--app-dir", str(folder), "--port", "{port}", "--timeout-graceful-shutdown", "1"]
@@ -133,9 +133,12 @@ def serve(example: Example, asgi: bool, port: int, url: str, worker: CeleryWorke
         for text in news([web.log_path, worker.log_path]):
             sys.stdout.write(text)
             sys.stdout.flush()
-            for name, running in (("web server", web.exit_code is None), ("worker", worker.running)):
-                if not running:
-                    raise RuntimeError(f"the {name} has ended")
+            if web.exit_code is not None:
+                raise RuntimeError("the web server has ended")
+            if not worker.running:
+                # As a supervisor does. It may not outlive a restart of its broker.
+                say("The Celery worker has ended; starting it again ...")
+                worker.restart()
 
 
 def run_script(url: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import shutil
 import signal
@@ -43,6 +45,19 @@ def test_it_brings_everything_along_and_leaves_nothing(arguments: list[str]) -> 
         assert "Traceback" not in launched.output
         wait_until(lambda: not launched.processes(), "the end of everything that it started")
         wait_until(lambda: not list(launched.temporary.iterdir()), "the end of its folders")
+
+
+@needs_redis
+def test_a_worker_that_ends_is_started_again() -> None:
+    with Launched(["flask", "--port", "0"]) as launched:
+        visitor = Visitor(launched.serving().url)
+        for pid, command in launched.processes().items():
+            if " celery " in command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: "starting it again" in launched.output, "the launcher to notice")
+        # Until it takes tasks, the answer is that this one takes longer.
+        wait_until(lambda: "€ 1,730" in visitor.send_form("/wait", region="North", pages=1).text, "a report", 40.0)
 
 
 @needs_redis
