@@ -16,6 +16,7 @@ from bgresults.testing import FaultProxy
 from tests.support.broker import ReplyWriter
 from tests.support.consumers import Recorder
 from tests.support.sockets import copies
+from tests.support.waiting import wait_until
 
 __all__ = [
     "QUEUE_ARGUMENTS",
@@ -178,6 +179,9 @@ class RpcBench:
 
     def cut(self, consumer: BaseResultConsumer) -> None:
         assert cut_connections(self.port, but=self._own_ports | self._others)
+        # Until the broker has noticed, it sends replies where nobody is, and with no_ack these are gone.
+        queues = consumer.consumed_ids() if self.binding == "task" else [consumer.reply_to]
+        wait_until(lambda: not any(self.writer.consumers(queue) for queue in queues), "the broker to notice")
 
     def connections(self) -> int:
         return len(_local_ports(self.port) - self._own_ports - self._others)
