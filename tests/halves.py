@@ -1,8 +1,6 @@
 """Run the tests in two halves at the same time: most of them wait for a server or for a clock.
 
-``python -m tests.halves [--failed-once-more] [arguments of pytest]``. The output of the one half comes live, that of
-the other at the end. With the option, what failed is run once more, alone, and the result of that counts: on a machine
-that others use as well, a real server may be late once. What fails is to be seen all the same.
+``python -m tests.halves [arguments of pytest]``. The output of the one half comes live, that of the other at the end.
 """
 
 from __future__ import annotations
@@ -12,29 +10,23 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-__all__ = ["FAILED_ONCE_MORE", "ONE_HALF", "commands", "main"]
-
-FAILED_ONCE_MORE = "--failed-once-more"
+__all__ = ["ONE_HALF", "commands", "main"]
 
 #: Together they take as long as everything else.
 ONE_HALF = ("tests/celery", "tests/examples", "tests/faults", "tests/sse")
 # Nothing was collected: the arguments may have chosen tests of the other half alone.
 _NO_TESTS = 5
-# Some tests failed; everything else is no matter of luck.
-_FAILED = 1
 
 
 def commands(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """What to run for each half. A folder that is new is in the second one by itself."""
     pytest = [sys.executable, "-m", "pytest", *arguments]
-    # Each remembers what failed in it.
-    one, other = ([*pytest, "-o", f"cache_dir=.pytest_cache/{name}"] for name in ("one", "other"))
-    return [*one, *ONE_HALF], [*other, "tests", *(f"--ignore={folder}" for folder in ONE_HALF)]
+    return [*pytest, *ONE_HALF], [*pytest, "tests", *(f"--ignore={folder}" for folder in ONE_HALF)]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run both; returns 0 if both passed."""
-    one, other = commands([argument for argument in arguments if argument != FAILED_ONCE_MORE])
+    one, other = commands(arguments)
     with tempfile.TemporaryFile("w+") as output:
         # Both are in the foreground process group: a Ctrl-C ends both.
         with subprocess.Popen(other, stdout=output, stderr=subprocess.STDOUT) as running:
@@ -43,17 +35,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"\n{'=' * 50} the other half {'=' * 50}\n")
         for line in output:
             sys.stdout.write(line)
-    if FAILED_ONCE_MORE in arguments:
-        codes = [_once_more(half) if code == _FAILED else code for half, code in zip((one, other), codes, strict=True)]
     if all(code in (0, _NO_TESTS) for code in codes):
         return 0 if 0 in codes else _NO_TESTS
     return next(code for code in codes if code not in (0, _NO_TESTS))
-
-
-def _once_more(half: Sequence[str]) -> int:
-    sys.stdout.write(f"\n{'=' * 50} what failed, once more {'=' * 50}\n")
-    sys.stdout.flush()
-    return subprocess.run([*half, "--last-failed", "--last-failed-no-failures=none"], check=False).returncode
 
 
 if __name__ == "__main__":

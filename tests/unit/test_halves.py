@@ -32,17 +32,3 @@ def test_the_worse_of_both_counts(
     monkeypatch.setattr(halves, "commands", lambda _: (exiting(one), exiting(other)))
     assert halves.main([]) == code
     assert f"ended with {other}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("first", "again", "code"), [(1, 0, 0), (1, 1, 1), (2, 0, 2), (0, 1, 0)])
-def test_what_failed_once_more(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], first: int, again: int, code: int
-) -> None:
-    """Its second result counts; what is no failed test, such as an interrupt, counts at once."""
-    script = f'case "$*" in *--last-failed*) exit {again};; esac; echo failed; exit {first}'
-    monkeypatch.setattr(halves, "commands", lambda _: (["/bin/sh", "-c", script, "sh"], ["/bin/sh", "-c", "exit 0"]))
-    assert halves.main([halves.FAILED_ONCE_MORE, "-q"]) == code
-    out = capfd.readouterr().out
-    assert "failed" in out, "it is to be seen"
-    assert ("once more" in out) == (first == 1)
-    assert halves.main(["-q"]) == first
