@@ -18,7 +18,7 @@ WORKERS, THREADS = 4, 16
 
 def measure(lab: Lab) -> None:
     """The servers run all the time; the contenders take turns. A first load, to warm them, is not recorded."""
-    requests = lab.size(500, 200)
+    requests = lab.size(5000, 200)
     with web_contenders(lab, workers=WORKERS, threads=THREADS) as contenders:
         for contender in contenders:
             contender.serve(4 * WORKERS * THREADS, WORKERS * THREADS)
