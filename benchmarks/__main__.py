@@ -1,4 +1,4 @@
-"""``python -m benchmarks [QUESTION ...] [--quick] [--json FILE]``."""
+"""``python -m benchmarks [QUESTION ...] [--quick] [--json FILE] [--against FILE]``."""
 
 import sys
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bgresults.benchmarking import Lab, Question, Ratio
-from bgresults.benchmarking.contenders import CELERY, DropIn, Theirs
+from bgresults.benchmarking.contenders import CELERY, OURS, DropIn, Theirs
 from bgresults.benchmarking.lab import BODY_SIZES
-from bgresults.benchmarking.many import measure_many
+from bgresults.benchmarking.many import elapsed, measure_many
 
 
 def measure(lab: Lab) -> None:
     """``get()`` one by one in each thread, against itself."""
     contenders = [Theirs(lab.url, shared=shared) for shared in (False, True)]
-    measure_many(lab, [*contenders, DropIn(lab.url)], threads=64, count=lab.size(10_000))
+    measure_many(lab, [*contenders, DropIn(lab.url)], threads=64, count=lab.size(10_000), stored=[OURS])
 
 
 QUESTION = Question(
@@ -19,5 +19,6 @@ QUESTION = Question(
     unit="s",
     checks=[Ratio(label, CELERY, floor=3, goal=4) for label in BODY_SIZES],
     measure=measure,
+    shows=elapsed,
     decimals=3,
 )

@@ -10,7 +10,7 @@ from bgresults.benchmarking.latency import measure_latency
 
 def measure(lab: Lab) -> None:
     """200 results a second: 5 ms between two of them, ten times what the slower side needs."""
-    measure_latency(lab, threads=1, results=lab.size(400), pace=200)
+    measure_latency(lab, threads=1, results=lab.size(300), pace=200)
 
 
 QUESTION = Question(

@@ -2,7 +2,8 @@
 
 What tracemalloc says is allocated for 100 000 pending futures, all subscribed and looked up, divided by their number.
 The ids exist before; the list of futures is counted. For Celery: a pending ``AsyncResult`` each, subscribed; fewer of
-them, since it takes a network write for each, and its two modes differ in nothing here.
+them, since it takes a network write for each, and its two modes differ in nothing here. The first round looks at fewer
+as well.
 """
 
 from __future__ import annotations
@@ -12,46 +13,56 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-from bgresults.benchmarking import AtMost, Lab, Question
+from bgresults.benchmarking import AtMost, Chart, Lab, Question
 from bgresults.benchmarking.contenders import CELERY_DEFAULT, OURS, Ours, Theirs
+from bgresults.benchmarking.waiting import until_subscribed
 from bgresults.benchmarking.wire import new_ids
+
+FEWER = (1000, 10_000)
+MOST, MOST_OF_CELERY = 100_000, 20_000
 
 
 def measure(lab: Lab) -> None:
     """Tracing slows everything down, so nothing is timed here."""
+    most, most_of_celery = lab.size(MOST, 20_000), lab.size(MOST_OF_CELERY)
     for number in lab.rounds():
-        for measure_one in lab.in_turn([_ours, _theirs], number):
-            measure_one(lab)
+        each = _ours(lab.url, most)
+        lab.record("per future", OURS, each)
+        lab.record(f"{most} pending", OURS, each)
+        if number == 0:
+            lab.record("per future", CELERY_DEFAULT, _theirs(lab.url, most_of_celery))
+            for count in FEWER:
+                lab.record(f"{count} pending", OURS, _ours(lab.url, count))
+                lab.record(f"{count} pending", CELERY_DEFAULT, _theirs(lab.url, count))
+    lab.note(f"{most} futures; {most_of_celery} of Celery's results, in the first round")
 
 
-def _ours(lab: Lab) -> None:
-    count = lab.size(100_000, 20_000)
-    contender = Ours(lab.url, max_pending=count * 2)
+def _ours(url: str, count: int) -> float:
+    contender = Ours(url, max_pending=count * 2)
     task_ids = new_ids(count)
-    futures = []
+    futures: list[object] = []
 
     def work() -> None:
         futures.extend(contender.watcher.watch_many(task_ids))
-        _until(lambda: contender.watcher.stats().subscribed == count)
-        # Subscribed is what was asked for; whatever travels with the asking is gone when the thread is at rest.
+        until_subscribed(url, task_ids)
+        # The stored values are read after that; whatever travels then is gone when the thread is at rest.
         time.sleep(1.0)
 
-    lab.record("per future", OURS, _allocated(work) / count)
-    lab.note(f"{count} futures; {lab.size(20_000)} of Celery's results")
+    per_future = _allocated(work) / count
     futures.clear()
     contender.close()
+    return per_future
 
 
-def _theirs(lab: Lab) -> None:
-    count = lab.size(20_000)
-    contender = Theirs(lab.url, shared=True)
+def _theirs(url: str, count: int) -> float:
+    contender = Theirs(url, shared=True)
     register = contender.app.backend.add_pending_result
     kept = [register(contender.app.AsyncResult(new_ids(1)[0]))]
     task_ids = new_ids(count)
     allocated = _allocated(lambda: kept.extend(register(contender.app.AsyncResult(task_id)) for task_id in task_ids))
-    lab.record("per future", CELERY_DEFAULT, allocated / count)
     contender.close()
     kept.clear()
+    return allocated / count
 
 
 def _allocated(work: Callable[[], None]) -> int:
@@ -66,18 +77,20 @@ def _allocated(work: Callable[[], None]) -> int:
         tracemalloc.stop()
 
 
-def _until(condition: Callable[[], bool], timeout: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the futures were not subscribed in time")
-        time.sleep(0.05)
-
-
 QUESTION = Question(
     title="memory per pending future",
     unit="bytes",
     checks=[AtMost("per future", floor=1200, goal=700, unit="bytes")],
     measure=measure,
+    charts=[
+        Chart(
+            name="memory",
+            title="memory of a pending result, against their number",
+            x="pending",
+            y="bytes of each",
+            logarithmic=False,
+            lines={"": {count: f"{count} pending" for count in (*FEWER, MOST)}},
+        )
+    ],
     decimals=0,
 )

@@ -6,15 +6,12 @@ from bgresults.benchmarking import Lab, Question, Ratio
 from bgresults.benchmarking.contenders import CELERY
 from bgresults.benchmarking.lab import BODY_SIZES
 from bgresults.benchmarking.latency import measure_latency
-from bgresults.benchmarking.pace import Slower
-
-# Celery's median of this row is 2.15 times that of its single thread: 1.0 ms against 465 µs where the floors were set.
-SLOWER = Slower(2.15)
+from bgresults.benchmarking.pace import SLOWER_WITH_16
 
 
 def measure(lab: Lab) -> None:
     """At the pace that makes Celery so much slower, whatever the machine, and at a calm one beside it."""
-    measure_latency(lab, threads=16, results=lab.size(1600, 800), pace=SLOWER)
+    measure_latency(lab, threads=16, results=lab.size(1600), pace=SLOWER_WITH_16)
 
 
 QUESTION = Question(

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from bgresults.benchmarking import Lab, Question, Ratio
-from bgresults.benchmarking.contenders import CELERY, Ours, Theirs, TheirsNative
+from bgresults.benchmarking import Question, Ratio
+from bgresults.benchmarking.contenders import CELERY, CELERY_NATIVE
 from bgresults.benchmarking.lab import BODY_SIZES
-from bgresults.benchmarking.many import measure_many
-
-_NATIVE = tuple(f"{name} join_native" for name in CELERY)
-
-
-def measure(lab: Lab) -> None:
-    """``watch_many()`` against ``get()`` one by one and against ``join_native()``."""
-    contenders = [kind(lab.url, shared=shared) for kind in (Theirs, TheirsNative) for shared in (False, True)]
-    measure_many(lab, [*contenders, Ours(lab.url)], threads=1, count=lab.size(10_000))
-
+from bgresults.benchmarking.many import elapsed, measure_one_thread
 
 QUESTION = Question(
     title="watch and resolve 10 000 ids, 1 thread",
@@ -24,9 +15,10 @@ QUESTION = Question(
         for label in BODY_SIZES
         for check in (
             Ratio(label, CELERY, floor=12, goal=25, label="get()"),
-            Ratio(label, _NATIVE, floor=7, goal=14, label="join_native()"),
+            Ratio(label, CELERY_NATIVE, floor=7, goal=14, label="join_native()"),
         )
     ],
-    measure=measure,
+    measure=measure_one_thread,
+    shows=elapsed,
     decimals=3,
 )

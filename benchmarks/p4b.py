@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from bgresults.benchmarking import Lab, Question, Ratio
-from bgresults.benchmarking.contenders import CELERY, CELERY_DEFAULT, OursOneByOne, all_of
+from bgresults.benchmarking.contenders import CELERY, CELERY_DEFAULT, OURS, OursOneByOne, all_of
 from bgresults.benchmarking.lab import BODY_SIZES
-from bgresults.benchmarking.many import measure_many
+from bgresults.benchmarking.many import elapsed, measure_many
 
 
 def measure(lab: Lab) -> None:
     """Each thread has its share: ``watch_many()`` against ``get()`` one by one; ``watch(id).result()`` beside it."""
-    measure_many(lab, [*all_of(lab.url), OursOneByOne(lab.url)], threads=64, count=lab.size(10_000))
+    measure_many(
+        lab, [*all_of(lab.url), OursOneByOne(lab.url)], threads=64, count=lab.size(10_000, 1500), stored=[OURS]
+    )
 
 
 QUESTION = Question(
@@ -25,5 +27,6 @@ QUESTION = Question(
         )
     ],
     measure=measure,
+    shows=elapsed,
     decimals=3,
 )

@@ -11,7 +11,7 @@ from bgresults.benchmarking.reply_contenders import celery_modes
 def measure(lab: BrokerLab) -> None:
     """Nobody rests: what is measured is the waiting side, the broker and the machine together."""
     for threads in (16, 64):
-        measure_reply_rate(lab, threads=threads, results=lab.size(3200))
+        measure_reply_rate(lab, threads=threads, results=lab.size(6400))
 
 
 QUESTION = BrokerQuestion(

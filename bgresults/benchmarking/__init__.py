@@ -7,17 +7,21 @@ measured. :mod:`bgresults.benchmarking.runner` runs the questions of a package.
 """
 
 from bgresults.benchmarking.broker_lab import BrokerLab
-from bgresults.benchmarking.checks import AtMost, Check, Exactly, NeverAbove, Ratio
+from bgresults.benchmarking.charts import Chart
+from bgresults.benchmarking.checks import AtMost, AtMostTimes, Check, Exactly, Growth, NeverAbove, Ratio
 from bgresults.benchmarking.lab import Lab
 from bgresults.benchmarking.question import BrokerQuestion, Question
 from bgresults.benchmarking.runner import main
 
 __all__ = [
     "AtMost",
+    "AtMostTimes",
     "BrokerLab",
     "BrokerQuestion",
+    "Chart",
     "Check",
     "Exactly",
+    "Growth",
     "Lab",
     "NeverAbove",
     "Question",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kombu.connection import Connection
 
-from bgresults.benchmarking.lab import AnyLab
+from bgresults.benchmarking.lab import AnyLab, Settings
 from bgresults.benchmarking.publisher import Publisher
 from bgresults.benchmarking.senders import AMQPAddress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["BrokerLab", "delete_queues", "find_broker", "open_broker_lab"]
 
@@ -28,7 +31,7 @@ class BrokerLab(AnyLab):
         publisher, settings: see :class:`AnyLab`.
     """
 
-    def __init__(self, url: str, publisher: Publisher, **settings: Any) -> None:
+    def __init__(self, url: str, publisher: Publisher, **settings: Unpack[Settings]) -> None:
         super().__init__(publisher, **settings)
         self.url = url
 
@@ -59,11 +62,11 @@ def delete_queues(url: str, names: Iterable[str]) -> None:
 
 
 @contextmanager
-def open_broker_lab(*, rounds: int, quick: bool, say: Callable[[str], None]) -> Iterator[BrokerLab]:
+def open_broker_lab(**settings: Unpack[Settings]) -> Iterator[BrokerLab]:
     """A lab with a publisher of its own, at the broker that is there."""
     url = broker_url()
     with Publisher(AMQPAddress(url)) as publisher:
-        lab = BrokerLab(url, publisher, rounds=rounds, quick=quick, say=say)
+        lab = BrokerLab(url, publisher, **settings)
         with _Connection(url, connect_timeout=_PATIENCE) as connection:
             properties = connection.connection.server_properties
         lab.note(f"{properties.get('product', 'broker')} {properties.get('version', 'of an unknown version')}")

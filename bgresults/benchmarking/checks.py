@@ -1,4 +1,8 @@
-"""What has to hold, and whether it does."""
+"""What has to hold, and whether it does.
+
+A figure is judged by the confidence bound of its median over the rounds, and not by the median: what holds, holds again
+in the next run. Counts have to be right in every round.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bgresults.benchmarking.arithmetic import Summary, ratios, summarise
+from bgresults.benchmarking.arithmetic import Summary, bound, ratios, summarise
 
-__all__ = ["AtMost", "Check", "Exactly", "NeverAbove", "Ratio", "Records", "Verdict"]
+__all__ = ["AtMost", "AtMostTimes", "Check", "Exactly", "Growth", "NeverAbove", "Ratio", "Records", "Verdict"]
 
 #: metric → contender → one value per round, in the question's unit.
 Records = Mapping[str, Mapping[str, Sequence[float]]]
@@ -22,29 +26,37 @@ class Verdict:
 
     Attributes:
         what: the check in words.
+        rounds: what is judged, one value for each round.
+        more_is_better: else less is.
         value: the median over the rounds, and the spread.
-        text: the same for people.
+        bound: the confidence bound of the median, see :func:`~bgresults.benchmarking.arithmetic.bound`.
+        text: the median and the spread for people.
+        bound_text: the bound for people.
         floor: the floor as text.
         goal: the goal as text; empty if there is none.
-        floor_holds, goal_holds: judged by the median.
-        every_round: whether the floor held in each single round.
+        floor_holds, goal_holds: judged by the bound.
+        median_holds: whether the floor holds for the median.
     """
 
     what: str
+    rounds: Sequence[float]
+    more_is_better: bool
     value: Summary
+    bound: float
     text: str
+    bound_text: str
     floor: str
     goal: str
     floor_holds: bool
     goal_holds: bool
-    every_round: bool
+    median_holds: bool
 
     @property
     def word(self) -> str:
         """The verdict in a word or two."""
-        if not self.floor_holds:
-            return "BELOW THE FLOOR"
-        return "goal" if self.goal and self.goal_holds else "floor"
+        if self.floor_holds:
+            return "goal" if self.goal and self.goal_holds else "floor"
+        return "NOT CERTAIN" if self.median_holds else "BELOW THE FLOOR"
 
 
 class Check(Protocol):
@@ -87,17 +99,54 @@ class Ratio:
         else:
             what = f"{self.metric}: {self.label} / {self.ours}"
             factors = ratios(measured[best], measured[self.ours])
-        value = summarise(factors)
-        return Verdict(
-            what=what,
-            value=value,
-            text=f"{value.median:.1f}x ({value.low:.1f}-{value.high:.1f}; {best})",
-            floor=f">= {self.floor:g}x",
-            goal=f">= {self.goal:g}x",
-            floor_holds=value.median >= self.floor,
-            goal_holds=value.median >= self.goal,
-            every_round=value.low >= self.floor,
-        )
+        return _judged(what, factors, (self.floor, self.goal), "x", more_is_better=True, besides=f"; {best}")
+
+
+@dataclass(frozen=True)
+class AtMostTimes:
+    """Ours must not take more than so many times what another one takes.
+
+    Attributes:
+        metric: what is compared.
+        than: the other one.
+        floor, goal: factors.
+        ours: the contender that is judged.
+    """
+
+    metric: str
+    than: str
+    floor: float
+    goal: float
+    ours: str = OURS
+
+    def judge(self, records: Records) -> Verdict:
+        """Judge it."""
+        factors = ratios(records[self.metric][self.ours], records[self.metric][self.than])
+        return _judged(f"{self.metric}: {self.ours} / {self.than}", factors, (self.floor, self.goal), "x")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A metric must not be more than so many times the least of others.
+
+    Attributes:
+        metric: the one with much.
+        smaller: those with less; the one with the lowest median is the baseline.
+        floor, goal: factors.
+        ours: the contender that is judged.
+    """
+
+    metric: str
+    smaller: tuple[str, ...]
+    floor: float
+    goal: float
+    ours: str = OURS
+
+    def judge(self, records: Records) -> Verdict:
+        """Judge it."""
+        least = min(self.smaller, key=lambda metric: summarise(records[metric][self.ours]).median)
+        factors = ratios(records[self.metric][self.ours], records[least][self.ours])
+        return _judged(f"{self.metric} / {least}: {self.ours}", factors, (self.floor, self.goal), "x")
 
 
 @dataclass(frozen=True)
@@ -106,30 +155,23 @@ class AtMost:
 
     Attributes:
         metric: what is limited.
-        floor, goal: limits in the question's unit.
-        unit: for people.
+        floor: the limit in the question's unit.
+        goal: a lower one; None if the floor is all there is.
+        unit: for people; may be empty, if the metric says it.
         ours: the contender that is judged.
     """
 
     metric: str
     floor: float
-    goal: float
-    unit: str
+    goal: float | None = None
+    unit: str = ""
     ours: str = OURS
 
     def judge(self, records: Records) -> Verdict:
         """Judge it."""
-        value = summarise(records[self.metric][self.ours])
-        return Verdict(
-            what=f"{self.metric}: {self.ours}",
-            value=value,
-            text=f"{value.median:.4g} {self.unit} ({value.low:.4g}-{value.high:.4g})",
-            floor=f"<= {self.floor:g} {self.unit}",
-            goal=f"<= {self.goal:g} {self.unit}",
-            floor_holds=value.median <= self.floor,
-            goal_holds=value.median <= self.goal,
-            every_round=value.high <= self.floor,
-        )
+        values = records[self.metric][self.ours]
+        unit = f" {self.unit}" if self.unit else ""
+        return _judged(f"{self.metric}: {self.ours}", values, (self.floor, self.goal), unit)
 
 
 @dataclass(frozen=True)
@@ -170,16 +212,55 @@ class Exactly:
         return _counted(self.metric, self.ours, records, f"= {self.expected:g}", (self.expected, self.expected))
 
 
+def _judged(
+    what: str,
+    values: Sequence[float],
+    limits: tuple[float, float | None],
+    unit: str,
+    *,
+    more_is_better: bool = False,
+    besides: str = "",
+) -> Verdict:
+    """A figure with limits on one side."""
+    value, worst = summarise(values), bound(values, lower=more_is_better)
+    floor, goal = limits
+    sign = ">=" if more_is_better else "<="
+
+    def holds(figure: float, limit: float | None) -> bool:
+        return limit is not None and (figure >= limit if more_is_better else figure <= limit)
+
+    return Verdict(
+        what=what,
+        rounds=list(values),
+        more_is_better=more_is_better,
+        value=value,
+        bound=worst,
+        text=f"{value.median:.4g}{unit} ({value.low:.4g}-{value.high:.4g}{besides})",
+        bound_text=f"{sign} {worst:.4g}{unit}",
+        floor=f"{sign} {floor:g}{unit}",
+        goal="" if goal is None else f"{sign} {goal:g}{unit}",
+        floor_holds=holds(worst, floor),
+        goal_holds=holds(worst, goal),
+        median_holds=holds(value.median, floor),
+    )
+
+
 def _counted(metric: str, ours: str, records: Records, floor: str, limits: tuple[float, float]) -> Verdict:
-    value = summarise(records[metric][ours])
+    values = records[metric][ours]
+    value = summarise(values)
     holds = limits[0] <= value.low and value.high <= limits[1]
     return Verdict(
         what=f"{metric}: {ours}",
+        rounds=list(values),
+        more_is_better=False,
         value=value,
+        bound=value.high,
         text=f"{value.median:g} ({value.low:g}-{value.high:g})",
+        bound_text=f"<= {value.high:g}",
         floor=floor,
         goal="",
         floor_holds=holds,
         goal_holds=holds,
-        every_round=holds,
+        # One wrong round is wrong.
+        median_holds=holds,
     )

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from bgresults.benchmarking.publisher import Publisher
 from bgresults.benchmarking.senders import RedisAddress
 from bgresults.testing.servers import LOOPBACK, RedisServer
 
-__all__ = ["BODY_SIZES", "AnyLab", "Lab", "open_lab"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["BODY_SIZES", "AnyLab", "Lab", "Records", "Settings", "open_lab"]
 
 Item = TypeVar("Item")
 
+# Each time the confidence bound moves on by a place; see arithmetic.bound().
+_MORE = 3
+# Seconds after which there are no more rounds than were asked for, so that all questions together have an end.
+_LONG = 75.0
+
 #: Bytes of a stored state.
 BODY_SIZES = {"200 B": 200, "4 KiB": 4096}
+
+
+Records = dict[str, dict[str, list[float]]]
+
+
+class Settings(TypedDict):
+    """How a question is asked; see :class:`AnyLab`."""
+
+    rounds: int
+    most: int
+    settled: Callable[[Records], bool]
+    quick: bool
+    say: Callable[[str], None]
 
 
 class AnyLab:
@@ -24,7 +46,10 @@ class AnyLab:
 
     Args:
         publisher: connected to the server.
-        rounds: how often everything is measured.
+        rounds: how often everything is measured at least.
+        most: and at most, where these have not ``settled`` it, and have not taken long; asked again after every third
+            round.
+        settled: whether these records, of the metrics of these rounds, are enough to judge.
         quick: whether rough figures are enough.
         say: told what is going on.
 
@@ -33,13 +58,17 @@ class AnyLab:
         notes: what a reader of the table should know.
     """
 
-    def __init__(self, publisher: Publisher, *, rounds: int, quick: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, publisher: Publisher, **settings: Unpack[Settings]) -> None:
         self.publisher = publisher
-        self.quick = quick
-        self.records: dict[str, dict[str, list[float]]] = {}
+        self.quick = settings["quick"]
+        self.records: Records = {}
         self.notes: list[str] = []
-        self._rounds = rounds
-        self._say = say
+        self._rounds = settings["rounds"]
+        self._most = settings["most"]
+        self._settled = settings["settled"]
+        # Metrics of the rounds that are going on: a question may have them several times over.
+        self._fresh: set[str] = set()
+        self._say = settings["say"]
 
     def size(self, full: int, quick: int | None = None) -> int:
         """How much work: ``full``, or ``quick`` (a quarter unless given) where rough figures are enough."""
@@ -47,10 +76,20 @@ class AnyLab:
 
     def rounds(self) -> Iterator[int]:
         """The numbers of the rounds. The server is empty at the start of each."""
-        for number in range(self._rounds):
-            self._say(f"round {number + 1} of {self._rounds}")
+        self._fresh.clear()
+        number, due, began = 0, self._rounds, time.monotonic()
+        while number < due:
+            self._say(f"round {number + 1} of {due}")
             self._empty()
             yield number
+            number += 1
+            short = time.monotonic() - began < _LONG
+            if (
+                number == due < self._most
+                and short
+                and not self._settled({name: self.records[name] for name in self._fresh})
+            ):
+                due = min(due + _MORE, self._most)
 
     def _empty(self) -> None:
         """Rid the server of what the round before has left."""
@@ -76,6 +115,7 @@ class AnyLab:
 
     def record(self, metric: str, contender: str, value: float) -> None:
         """Write down one value of one round, in the question's unit."""
+        self._fresh.add(metric)
         self.records.setdefault(metric, {}).setdefault(contender, []).append(value)
 
     def note(self, text: str) -> None:
@@ -92,7 +132,7 @@ class Lab(AnyLab):
         publisher, settings: see :class:`AnyLab`.
     """
 
-    def __init__(self, server: RedisServer, publisher: Publisher, **settings: Any) -> None:
+    def __init__(self, server: RedisServer, publisher: Publisher, **settings: Unpack[Settings]) -> None:
         super().__init__(publisher, **settings)
         self.server = server
 
@@ -107,11 +147,11 @@ class Lab(AnyLab):
 
 
 @contextmanager
-def open_lab(*, rounds: int, quick: bool, say: Callable[[str], None]) -> Iterator[Lab]:
+def open_lab(**settings: Unpack[Settings]) -> Iterator[Lab]:
     """A lab with a server and a publisher of its own.
 
     Raises:
         RuntimeError: there is no redis-server.
     """
     with RedisServer() as server, Publisher(RedisAddress(LOOPBACK, server.port)) as publisher:
-        yield Lab(server, publisher, rounds=rounds, quick=quick, say=say)
+        yield Lab(server, publisher, **settings)

@@ -8,10 +8,13 @@ from bgresults.benchmarking.arithmetic import percentile
 from bgresults.benchmarking.contenders import CELERY, Contender, all_of
 from bgresults.benchmarking.lab import BODY_SIZES, Lab
 from bgresults.benchmarking.pace import CALM, Slower, find_pace, single_thread
-from bgresults.benchmarking.streams import latencies, warm
+from bgresults.benchmarking.streams import taking_turns, warm
 from bgresults.benchmarking.team import Team
 
 __all__ = ["measure_latency"]
+
+# Of the stream that is recorded beside the judged ones.
+_CALM_ROUNDS = 3
 
 
 def measure_latency(
@@ -36,19 +39,21 @@ def measure_latency(
         if isinstance(pace, Slower):
             theirs = [contender for contender in contenders if contender.name in CELERY]
             single = single_thread(lab, theirs)
-            judged, beside = find_pace(lab, theirs, teams, pace, single=single, results=results), [CALM]
+            judged = find_pace(lab, theirs, teams, pace, single=single, results=results)
         else:
-            judged, beside = pace, []
-        streams = [(label, size, judged) for label, size in BODY_SIZES.items()]
-        small = min(BODY_SIZES, key=lambda label: BODY_SIZES[label])
-        streams += [(f"{small} at {rate}/s", BODY_SIZES[small], rate) for rate in beside]
+            judged = pace
+        streams = [(label, size, judged, per_thread) for label, size in BODY_SIZES.items()]
+        if isinstance(pace, Slower) and not lab.quick:
+            small = min(BODY_SIZES, key=lambda label: BODY_SIZES[label])
+            # For a second: nobody is late here, and so nobody gets later.
+            streams.append((f"{small} at {CALM}/s", BODY_SIZES[small], CALM, max(2, CALM // threads)))
         for number in lab.rounds():
-            for label, size, rate in streams:
-                for contender in lab.in_turn(contenders, number):
-                    team = teams[contender.name]
-                    taken = latencies(lab, contender, team, per_thread=per_thread, size=size, rate=rate)
+            for label, size, rate, each in streams[: None if number < _CALM_ROUNDS else len(BODY_SIZES)]:
+                calm = not isinstance(pace, Slower) or rate == CALM
+                taken = taking_turns(lab, contenders, teams, number, per_thread=each, size=size, rate=rate, calm=calm)
+                for name, seconds in taken.items():
                     for share in (50, 99):
-                        lab.record(f"{label} p{share}", contender.name, percentile(taken, share) * 1e6)
+                        lab.record(f"{label} p{share}", name, percentile(seconds, share) * 1e6)
     finally:
         for contender in contenders:
             teams[contender.name].close()

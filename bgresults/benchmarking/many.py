@@ -7,47 +7,88 @@ The clock stops when the last value is there.
 
 The same with everything stored before the clock starts is recorded beside it ("stored"): that is the waiting side
 alone. The publisher's pipelines are encoded beforehand either way, and it is idle long before the slowest is.
+
+Processor time is that of all threads of the waiting process, while the clock runs; the publisher and the server have
+processes of their own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from bgresults.benchmarking.contenders import Contender, until_none_is_missed
+from bgresults.benchmarking.contenders import OURS, Contender, Ours, Theirs, TheirsNative, until_none_is_missed
 from bgresults.benchmarking.lab import BODY_SIZES, Lab
 from bgresults.benchmarking.team import Team
 from bgresults.benchmarking.wire import new_ids
 
-__all__ = ["measure_many"]
+__all__ = ["Batch", "elapsed", "measure_many", "measure_one_thread", "one_batch", "processor_time"]
+
+_PROCESSOR_TIME = ", processor time of a result"
 
 
-def measure_many(lab: Lab, contenders: Sequence[Contender], *, threads: int, count: int) -> None:
-    """Record the total seconds of every contender, one metric for each body size, overlapped and stored.
+@dataclass(frozen=True)
+class Batch:
+    """What it took to have many results.
+
+    Attributes:
+        seconds: by the clock.
+        processor_seconds: of the waiting process.
+        publishing: seconds until the last of them was sent.
+    """
+
+    seconds: float
+    processor_seconds: float
+    publishing: float
+
+
+def processor_time(label: str) -> str:
+    """The metric of the microseconds per result that :func:`measure_many` records for a body size."""
+    return label + _PROCESSOR_TIME
+
+
+def elapsed(metric: str) -> bool:
+    """Whether a metric that :func:`measure_many` records is in seconds: all but the processor time."""
+    return not metric.endswith(_PROCESSOR_TIME)
+
+
+def measure_many(
+    lab: Lab,
+    contenders: Sequence[Contender],
+    *,
+    threads: int,
+    count: int,
+    stored: Collection[str] = (),
+    sizes: Mapping[str, int] = BODY_SIZES,
+) -> None:
+    """Record the total seconds of every contender and the processor time of a result, one metric for each body size.
 
     Args:
         lab: where to.
         contenders: who. They are closed at the end.
         threads: that share the work; each waits for all of its share at once, where its side can.
         count: results in all.
+        stored: names of the contenders of which "stored" is recorded as well, with the smallest bodies.
+        sizes: of the bodies, by their label.
     """
     teams = {contender.name: Team(threads, contender.name) for contender in contenders}
     try:
         for contender in contenders:
             # All connections are made, and everything is imported.
-            _one_batch(lab, contender, teams[contender.name], threads * 2, 200, stored=True)
+            one_batch(lab, contender, teams[contender.name], threads * 2, 200, stored=True)
         for number in lab.rounds():
-            for label, size in BODY_SIZES.items():
+            for label, size in sizes.items():
                 for contender in lab.in_turn(contenders, number):
-                    # Large bodies say nothing more there, and this takes the most time of all.
-                    for stored in (False, True) if size == min(BODY_SIZES.values()) else (False,):
-                        batch = partial(_one_batch, lab, contender, teams[contender.name], count, size, stored=stored)
-                        taken, published = until_none_is_missed(contender, batch, lab.note)
-                        metric = f"{label} stored" if stored else label
-                        lab.record(metric, contender.name, taken)
-                        if not stored:
-                            lab.record(f"{label} publisher", contender.name, published)
+                    run = partial(one_batch, lab, contender, teams[contender.name], count, size)
+                    batch = until_none_is_missed(contender, partial(run, stored=False), lab.note)
+                    lab.record(label, contender.name, batch.seconds)
+                    lab.record(f"{label} publisher", contender.name, batch.publishing)
+                    lab.record(processor_time(label), contender.name, batch.processor_seconds / count * 1e6)
+                    if contender.name in stored and size == min(sizes.values()):
+                        batch = until_none_is_missed(contender, partial(run, stored=True), lab.note)
+                        lab.record(f"{label} stored", contender.name, batch.seconds)
     finally:
         for contender in contenders:
             teams[contender.name].close()
@@ -56,10 +97,14 @@ def measure_many(lab: Lab, contenders: Sequence[Contender], *, threads: int, cou
     lab.note("publisher: until the last result was sent, in the same run")
 
 
-def _one_batch(
-    lab: Lab, contender: Contender, team: Team, count: int, size: int, *, stored: bool
-) -> tuple[float, float]:
-    """How long it took, and how long the publisher was at work."""
+def measure_one_thread(lab: Lab) -> None:
+    """What P4 and P6 judge: ``watch_many()``, ``get()`` one by one, and ``join_native()``, each of 10 000 ids."""
+    theirs = [kind(lab.url, shared=shared) for kind in (Theirs, TheirsNative) for shared in (False, True)]
+    measure_many(lab, [*theirs, Ours(lab.url)], threads=1, count=lab.size(10_000, 1500), stored=[OURS])
+
+
+def one_batch(lab: Lab, contender: Contender, team: Team, count: int, size: int, *, stored: bool) -> Batch:
+    """Have so many results published and waited for, by all threads of the team together."""
     task_ids = new_ids(count)
     lab.publisher.prepare(task_ids, size)
     published: list[float] = []
@@ -67,11 +112,13 @@ def _one_batch(
         lab.publisher.flood()
         published = lab.publisher.sent()
     with lab.measuring():
+        used = time.process_time()
         started = time.monotonic()
         if not stored:
             lab.publisher.flood()
         values = _shared_out(contender, team, task_ids)()
-        taken = time.monotonic() - started
+        seconds = time.monotonic() - started
+        used = time.process_time() - used
     if not stored:
         published = lab.publisher.sent()
     if sum(map(len, values)) != count:
@@ -79,7 +126,7 @@ def _one_batch(
     with lab.server.client() as client:
         # What was read is of no use any more, and 80 MB per batch add up.
         client.flushall()
-    return taken, max(published) - started
+    return Batch(seconds, used, max(published) - started)
 
 
 def _shared_out(contender: Contender, team: Team, task_ids: Sequence[str]) -> Callable[[], list[list[object]]]:

@@ -1,66 +1,138 @@
-"""A bar for each figure, as SVG, without a library."""
+"""The figures of an answer as SVG: a bar for each, and the question's charts. Drawn by matplotlib.
+
+Text stays text, so that a file is small, can be searched, and looks like the page that it is on.
+"""
 
 from __future__ import annotations
 
-import math
+import importlib.util
 from pathlib import Path
-from xml.sax.saxutils import escape
+from typing import TYPE_CHECKING, Any
 
 from bgresults.benchmarking.arithmetic import summarise
+from bgresults.benchmarking.charts import Chart
 from bgresults.benchmarking.checks import OURS
 from bgresults.benchmarking.report import Answer
 
-__all__ = ["write_plot"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-_WIDTH = 900
-_LEFT = 330
-_RIGHT = 110
-_ROW = 20
-_TOP = 56
+__all__ = ["missing", "write_plots"]
+
+_OURS, _OTHERS = "#1b7f5c", ("#b9794a", "#7d5ba6", "#4a78b9", "#b94a6c")
+_MARKERS = "os^Dv"
+_STYLES = ("-", "--", ":", "-.")
 
 
-def write_plot(path: Path, answer: Answer) -> Path:
-    """Draw the medians of an answer with best and worst round, on a logarithmic scale; returns ``path``."""
+def missing() -> str | None:
+    """Why nothing can be drawn, and what to do about it; None: it can."""
+    return None if importlib.util.find_spec("matplotlib") else "no matplotlib: pip install matplotlib"
+
+
+def write_plots(folder: Path, stem: str, answer: Answer) -> list[Path]:
+    """Draw an answer; return the files: ``<stem>-<question>.svg``, and one more for each chart.
+
+    Raises:
+        ImportError: there is no matplotlib.
+    """
+    import matplotlib as mpl
+
+    # Text as text; the same file for the same figures.
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "bgresults", "font.family": "sans-serif", "font.size": 9}
+    folder.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(settings):
+        paths = [_bars(folder / f"{stem}-{answer.name}.svg", answer)]
+        for chart in answer.question.charts:
+            paths.append(_lines(folder / f"{stem}-{answer.name}-{chart.name}.svg", answer, chart))
+    return paths
+
+
+def _bars(path: Path, answer: Answer) -> Path:
+    """The medians, with best and worst round, on a logarithmic scale."""
+    from matplotlib.figure import Figure
+
     rows = [
-        (metric, contender, summarise(values))
+        (f"{metric}, {contender}", contender, summarise(values))
         for metric, contenders in answer.records.items()
         for contender, values in contenders.items()
     ]
-    shown = [figure for _, _, summary in rows for figure in (summary.low, summary.high) if figure > 0]
-    low, high = (math.floor(math.log10(min(shown))), math.ceil(math.log10(max(shown)))) if shown else (0, 1)
-    high = max(high, low + 1)
-
-    def x(value: float) -> float:
-        """Where a value is; what is not above the scale's beginning is at its beginning."""
-        share = (math.log10(max(value, 10.0**low)) - low) / (high - low)
-        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
-
-    height = _TOP + _ROW * len(rows) + 16
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        _text(12, 20, f"{answer.name.upper()}: {answer.question.title} ({answer.question.unit})", "start", size=14),
+    figure = Figure(figsize=(9, 1.0 + 0.22 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(rows))
+    medians = [summary.median for _, _, summary in rows]
+    spread = [
+        [summary.median - summary.low for _, _, summary in rows],
+        [summary.high - summary.median for _, _, summary in rows],
     ]
-    for power in range(low, high + 1):
-        at = x(10.0**power)
-        parts.append(f'<path d="M{at:.1f} {_TOP - 8}V{height - 12}" stroke="#dddddd"/>')
-        parts.append(_text(at, _TOP - 12, f"{10.0**power:g}", "middle"))
-    for number, (metric, contender, summary) in enumerate(rows):
-        top = _TOP + number * _ROW
-        middle = top + _ROW / 2 - 1
-        colour = "#1b7f5c" if contender.startswith(OURS) else "#b9794a"
-        end = max(x(summary.median), _LEFT + 1)
-        parts.append(_text(_LEFT - 8, middle + 4, f"{metric}, {contender}", "end"))
-        parts.append(f'<rect x="{_LEFT}" y="{top + 2}" width="{end - _LEFT:.1f}" height="{_ROW - 6}" fill="{colour}"/>')
-        parts.append(f'<path d="M{x(summary.low):.1f} {middle}H{x(summary.high):.1f}" stroke="black"/>')
-        label = f"{summary.median:,.{answer.question.decimals}f}"
-        parts.append(_text(max(end, x(summary.high)) + 6, middle + 4, label, "start"))
-    parts.append("</svg>")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    colours = [_OURS if name.startswith(OURS) else _OTHERS[0] for _, name, _ in rows]
+    axes.barh(places, medians, xerr=spread, color=colours, height=0.7, error_kw={"linewidth": 1})
+    axes.set_yticks(places, [label for label, _, _ in rows])
+    axes.invert_yaxis()
+    if min(medians) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlim(right=3 * max(summary.high for _, _, summary in rows))
+    for place, (_, _, summary) in zip(places, rows, strict=True):
+        text = f"{summary.median:,.{answer.question.decimals}f}"
+        axes.annotate(text, (summary.high, place), (4, 0), textcoords="offset points", va="center")
+    return _finish(path, axes, f"{answer.name.upper()}: {answer.question.title}", answer.question.unit)
+
+
+def _lines(path: Path, answer: Answer, chart: Chart) -> Path:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    axes = Figure(figsize=(8.4, 4.2), layout="constrained").add_subplot()
+    names = dict.fromkeys(name for points in answer.records.values() for name in points)
+    others = [name for name in names if not name.startswith(OURS)]
+    shown: list[float] = []
+    for name in names:
+        colour = _OTHERS[others.index(name) % len(_OTHERS)] if name in others else _OURS
+        for number, (kind, metrics) in enumerate(chart.lines.items()):
+            points = [
+                (x, summarise(answer.records[metric][name]))
+                for x, metric in metrics.items()
+                if name in answer.records.get(metric, {})
+            ]
+            if not points:
+                continue
+            medians = [summary.median for _, summary in points]
+            axes.errorbar(
+                [x for x, _ in points],
+                medians,
+                yerr=[[s.median - s.low for _, s in points], [s.high - s.median for _, s in points]],
+                label=f"{name}, {kind}" if kind else name,
+                color=colour,
+                linestyle=_STYLES[number % len(_STYLES)],
+                marker=_MARKERS[number % len(_MARKERS)],
+                capsize=3,
+            )
+            shown += medians
+    axes.set_xscale("log")
+    if chart.logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        # Flat lines look flat, and touch neither edge.
+        axes.set_ylim(min(shown) / 2, max(shown) * 2)
+    else:
+        axes.set_ylim(0, max(shown) * 1.2)
+    ticks = sorted({x for metrics in chart.lines.values() for x in metrics})
+    axes.set_xticks(ticks, [f"{tick:,}".replace(",", " ") for tick in ticks])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylabel(chart.y)
+    axes.grid(visible=True, color="#dddddd")
+    # Beside the lines: they may be anywhere.
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return _finish(path, axes, f"{answer.name.upper()}: {chart.title}", chart.x)
+
+
+def _finish(path: Path, axes: Axes, title: str, x_label: str) -> Path:
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(x_label)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.savefig(path, format="svg", metadata={"Date": None})
     return path
-
-
-def _text(x: float, y: float, text: str, anchor: str, size: int = 12) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'

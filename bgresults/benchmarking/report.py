@@ -13,7 +13,7 @@ from bgresults.benchmarking.checks import Verdict
 from bgresults.benchmarking.lab import AnyLab
 from bgresults.benchmarking.question import AnyQuestion
 
-__all__ = ["Answer", "write_json"]
+__all__ = ["Answer", "columns", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Answer:
         records: metric → contender → one value per round.
         notes: what a reader should know.
         verdicts: one for each check.
+        seconds: that it took; 0 if another question has measured it.
     """
 
     name: str
@@ -33,33 +34,40 @@ class Answer:
     records: Mapping[str, Mapping[str, Sequence[float]]]
     notes: Sequence[str]
     verdicts: Sequence[Verdict]
+    seconds: float = 0.0
 
     @classmethod
-    def of(cls, name: str, question: AnyQuestion, lab: AnyLab) -> Answer:
+    def of(cls, name: str, question: AnyQuestion, lab: AnyLab, seconds: float = 0.0) -> Answer:
         """Judge what the lab has recorded."""
-        verdicts = [check.judge(lab.records) for check in question.checks]
-        return cls(name, question, lab.records, lab.notes, verdicts)
+        records = {metric: contenders for metric, contenders in lab.records.items() if question.shows(metric)}
+        verdicts = [check.judge(records) for check in question.checks]
+        return cls(name, question, records, lab.notes, verdicts, seconds)
 
     @property
     def floors_hold(self) -> bool:
-        """Whether the median is on the right side of every floor."""
+        """Whether every floor does."""
         return all(verdict.floor_holds for verdict in self.verdicts)
+
+    @property
+    def rounds(self) -> int:
+        """How many there were: more than were asked for, where those were not enough to judge."""
+        return max((len(values) for found in self.records.values() for values in found.values()), default=0)
 
     def as_text(self) -> str:
         """The table."""
         lines = [f"{self.name.upper()}  {self.question.title}"]
-        lines += _columns([("measured", f"median, {self.question.unit}", "lowest", "highest", "IQR"), *self._figures()])
+        lines += columns([("measured", f"median, {self.question.unit}", "lowest", "highest", "IQR"), *self._figures()])
         if self.verdicts:
             judged = [
-                (verdict.what, verdict.text, verdict.floor, verdict.goal, verdict.word + self._hint(verdict))
+                (verdict.what, verdict.text, verdict.bound_text, verdict.floor, verdict.goal, verdict.word)
                 for verdict in self.verdicts
             ]
-            lines += ["", *_columns([("compared", "median (rounds)", "floor", "goal", "holds"), *judged])]
-        return "\n".join([*lines, *(f"  * {note}" for note in self.notes)])
+            lines += ["", *columns([("compared", "median (rounds)", "bound", "floor", "goal", "holds"), *judged])]
+        return "\n".join([*lines, *(f"  * {note}" for note in [*self.notes, self._effort()])])
 
-    @staticmethod
-    def _hint(verdict: Verdict) -> str:
-        return "" if verdict.every_round or not verdict.floor_holds else " (not in every round)"
+    def _effort(self) -> str:
+        took = f"{self.seconds:.0f} s" if self.seconds else "measured with another question"
+        return f"{self.rounds} rounds, {took}"
 
     def _figures(self) -> list[tuple[str, ...]]:
         rows = []
@@ -76,6 +84,7 @@ class Answer:
         return {
             "title": self.question.title,
             "unit": self.question.unit,
+            "seconds": round(self.seconds, 1),
             "records": {metric: dict(contenders) for metric, contenders in self.records.items()},
             "summaries": {
                 metric: {contender: asdict(summarise(values)) for contender, values in contenders.items()}
@@ -86,7 +95,7 @@ class Answer:
         }
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Aligned: the first column to the left, the others to the right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = []
@@ -96,11 +105,10 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return lines
 
 
-def write_json(path: Path, machine: Mapping[str, Any], answers: Sequence[Answer], *, quick: bool, rounds: int) -> None:
+def write_json(path: Path, machine: Mapping[str, Any], answers: Sequence[Answer], *, quick: bool) -> None:
     """Write all answers of a run into one file."""
     document = {
         "machine": dict(machine),
-        "rounds": rounds,
         "quick": quick,
         "questions": {answer.name: answer.as_json() for answer in answers},
     }

@@ -11,15 +11,20 @@ the waiting thread, when ``result()`` or ``get()`` has returned.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from bgresults.benchmarking.contenders import Contender, until_none_is_missed
 from bgresults.benchmarking.lab import AnyLab
 from bgresults.benchmarking.team import Team
 from bgresults.benchmarking.wire import new_ids
 
-__all__ = ["latencies", "warm"]
+__all__ = ["latencies", "taking_turns", "warm"]
+
+Item = TypeVar("Item", bound=Contender)
+# Of a calm stream: how often a contender has its turn in one round.
+_TURNS = 4
 
 
 def latencies(lab: AnyLab, contender: Contender, team: Team, *, per_thread: int, size: int, rate: float) -> list[float]:
@@ -35,6 +40,44 @@ def latencies(lab: AnyLab, contender: Contender, team: Team, *, per_thread: int,
     """
     stream = partial(_one_stream, lab, contender, team, per_thread, size, rate)
     return until_none_is_missed(contender, stream, lab.note)
+
+
+def taking_turns(
+    lab: AnyLab,
+    contenders: Sequence[Item],
+    teams: Mapping[str, Team],
+    round_number: int,
+    *,
+    per_thread: int,
+    size: int,
+    rate: float,
+    calm: bool,
+) -> dict[str, list[float]]:
+    """Send a stream to each contender; return the seconds of all results, by the name of the contender.
+
+    A calm stream, in which nobody falls behind, is sent in pieces, to one contender after the other, again and again: a
+    machine that is slower for a second is so for all of them.
+
+    Args:
+        lab: where.
+        contenders: in the order of the first round.
+        teams: the threads that wait, by the name of the contender.
+        round_number: which round this is.
+        per_thread: results for each thread.
+        size: bytes of a result.
+        rate: results per second, for all threads together.
+        calm: whether all of them keep up at this rate.
+    """
+    turns = min(_TURNS, per_thread) if calm else 1
+    taken: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for turn in range(turns):
+        for contender in lab.in_turn(contenders, round_number * turns + turn):
+            # So that the pieces add up.
+            piece = (per_thread + turn) // turns
+            taken[contender.name] += latencies(
+                lab, contender, teams[contender.name], per_thread=piece, size=size, rate=rate
+            )
+    return taken
 
 
 def warm(lab: AnyLab, contender: Contender, team: Team) -> None:

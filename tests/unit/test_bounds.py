@@ -125,6 +125,9 @@ def bomb(method: str, size: int) -> bytes:
         stream = lzma.LZMACompressor(preset=0)
     elif method == "zstd":
         stream = _compression.zstd.ZstdCompressor()
+        if hasattr(stream, "compressobj"):
+            # Of the package that older versions of kombu take.
+            stream = stream.compressobj()
     else:
         stream = _compression.brotli.Compressor(quality=2)
     feed, end = (stream.process, stream.finish) if method == "brotli" else (stream.compress, stream.flush)
