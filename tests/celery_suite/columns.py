@@ -58,7 +58,7 @@ def fetch(folder: Path) -> Path:
     return folder / name
 
 
-def run_column(source: Path, name: str, *, drop_in: bool, select: str = "") -> Outcomes:
+def run_column(source: Path, name: str, *, drop_in: bool, select: str = "", report: str = "") -> Outcomes:
     """Run the tests of one backend.
 
     Args:
@@ -66,13 +66,14 @@ def run_column(source: Path, name: str, *, drop_in: bool, select: str = "") -> O
         name: of the backend.
         drop_in: whether the applications wait on the background thread.
         select: as pytest's ``-k``; empty for all.
+        report: what to name the log and the report after, instead of the column.
     """
     backend = BACKENDS[name]
     packages = ("celery", "kombu", "redis", "hiredis", "tenacity", "pytest", "pytest-timeout")
     pinned = [f"{package}=={version(package)}" for package in packages]
     python = python_with("celery-suite", [*pinned, "pytest-rerunfailures", "pydantic", "tblib"])
-    report = source.parent / f"{name}-{'drop-in' if drop_in else 'stock'}.xml"
-    report.unlink(missing_ok=True)
+    written = source.parent / f"{name}-{report or ('drop-in' if drop_in else 'stock')}.xml"
+    written.unlink(missing_ok=True)
     with RedisServer() as server:
         environment = {
             **os.environ,
@@ -82,14 +83,14 @@ def run_column(source: Path, name: str, *, drop_in: bool, select: str = "") -> O
             "REDIS_HOST": "127.0.0.1",
             "REDIS_PORT": str(server.port),
         }
-        command = [str(python), "-m", "pytest", "-q", "--tb=short", f"--junitxml={report}"]
+        command = [str(python), "-m", "pytest", "-q", "--tb=short", f"--junitxml={written}"]
         command += ["-p", "celery.contrib.pytest"]
         command += ["-p", "tests.celery_suite.plugin"] if drop_in else []
         command += ["-k", select] if select else []
         command += [f"t/integration/{file}" for file in backend.files]
-        with report.with_suffix(".log").open("w") as log:
+        with written.with_suffix(".log").open("w") as log:
             subprocess.run(command, cwd=source, env=environment, stdout=log, stderr=log, timeout=_SECONDS, check=False)
-    return _outcomes(report)
+    return _outcomes(written)
 
 
 def _outcomes(report: Path) -> Outcomes:
