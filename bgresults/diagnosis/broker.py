@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import amqp
@@ -19,7 +19,7 @@ from bgresults.diagnosis.round_trip import UNREACHABLE, arrival, connecting, new
 from bgresults.errors import WatcherError
 from bgresults.watcher import ResultWatcher
 
-__all__ = ["examine_broker"]
+__all__ = ["broker_overview", "examine_broker"]
 
 # py-amqp and kombu have no types of their own.
 _Message: Any = amqp.Message
@@ -50,11 +50,38 @@ def examine_broker(watcher: ResultWatcher, consumer: ResultConsumer, timeout: fl
         link.close()
 
 
-def _version(link: Link) -> Finding:
+def broker_overview(consumer: ResultConsumer, queues: Iterable[str]) -> dict[str, Any]:
+    """As :func:`~bgresults.diagnosis.overview.overview_of`."""
+    link = consumer._open_link()
+    try:
+        return {
+            "server": _product(link),
+            "address": consumer.address.text,
+            "queues": {queue: _queue(link, queue) for queue in dict.fromkeys(queues)},
+        }
+    finally:
+        link.close()
+
+
+def _queue(link: Link, name: str) -> dict[str, Any]:
+    try:
+        with link.asking():
+            _, messages, readers = link.channel.queue_declare(queue=name, passive=True)
+    except ChannelClosed as closed:
+        return {"messages": None, "readers": None, "trouble": str(closed)}
+    return {"messages": messages, "readers": readers, "trouble": None}
+
+
+def _product(link: Link) -> str | None:
     properties = getattr(link.channel.connection, "server_properties", None)
-    if not properties:
+    return f"{properties.get('product')} {properties.get('version')}" if properties else None
+
+
+def _version(link: Link) -> Finding:
+    product = _product(link)
+    if product is None:
         return Finding("ok", "server", "connected, through a transport of kombu that knows no versions")
-    return Finding("ok", "server", f"connected to {properties.get('product')} {properties.get('version')}")
+    return Finding("ok", "server", f"connected to {product}")
 
 
 def _round_trip(watcher: ResultWatcher, consumer: ResultConsumer, link: Link, timeout: float) -> Iterator[Finding]:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final, Literal
 
-from bgresults.errors import WatcherError
+from bgresults.errors import BackendUnavailableError, WatcherError
 from bgresults.futures import ResultFuture
 from bgresults.meta import READY_STATES, TaskMeta
 from bgresults.options import check_seconds
 from bgresults.task_ids import task_ids_of
 from bgresults.watcher import ResultWatcher
 
-__all__ = ["Following", "why_unheard"]
+__all__ = ["EXIT_CODES", "Following", "Outcome", "why_unheard"]
+
+Outcome = Literal["succeeded", "failed", "revoked", "unavailable", "unknown", "timed-out"]
+
+#: How it ended → the exit code of a command that says so. 2 is for wrong arguments, 124 is that of ``timeout(1)``.
+EXIT_CODES: Final[dict[Outcome, int]] = {
+    "succeeded": 0,
+    "failed": 1,
+    "unknown": 3,
+    "revoked": 4,
+    "unavailable": 5,
+    "timed-out": 124,
+}
 
 _UNHEARD = (
     "results come as replies to the process that sent the task, and of a task that another process sent none comes "
@@ -48,6 +60,7 @@ class Following:
         self._timeout = timeout
         self.finals: dict[str, TaskMeta] = {}
         self.errors: dict[str, Exception] = {}
+        self._cut_off = False
 
     def __iter__(self) -> Iterator[TaskMeta]:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -66,6 +79,7 @@ class Following:
                 try:
                     item = told.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
                 except queue.Empty:
+                    self._cut_off = not self._watcher.connected
                     return
                 if isinstance(item, TaskMeta):
                     if item.ready:
@@ -91,16 +105,29 @@ class Following:
         return [task_id for task_id in self.task_ids if task_id not in self.finals and task_id not in self.errors]
 
     @property
-    def exit_code(self) -> int:
-        """How it ended, for a command: what is worst counts.
+    def outcome(self) -> Outcome:
+        """How it ended, in a word: what is worst counts, and what is certain before what is not.
 
-        0: all have succeeded. 1: a task failed, or was revoked. 3: of a task it cannot be known. 124: time was up.
+        ``"failed"`` and ``"revoked"``: a task was. ``"unavailable"``: the backend refuses, was given up on, or was not
+        there when time was up. ``"unknown"``: the waiting for a task went wrong otherwise. ``"timed-out"``: time was
+        up. ``"succeeded"``: all have.
         """
-        if any(final.status != "SUCCESS" for final in self.finals.values()):
-            return 1
-        if self.errors:
-            return 3
-        return 124 if self.pending else 0
+        states = {final.status for final in self.finals.values()}
+        if "FAILURE" in states:
+            return "failed"
+        if "REVOKED" in states:
+            return "revoked"
+        unavailable = [isinstance(error, BackendUnavailableError) for error in self.errors.values()]
+        if any(unavailable) or (self.pending and self._cut_off):
+            return "unavailable"
+        if unavailable:
+            return "unknown"
+        return "timed-out" if self.pending else "succeeded"
+
+    @property
+    def exit_code(self) -> int:
+        """:attr:`outcome` as a number for a command, of ``EXIT_CODES``."""
+        return EXIT_CODES[self.outcome]
 
 
 def why_unheard(watcher: ResultWatcher) -> str | None:

@@ -16,7 +16,7 @@ from bgresults.diagnosis.findings import Finding
 from bgresults.diagnosis.round_trip import UNREACHABLE, arrival, connecting, new_probe_id, probe_state, read_only
 from bgresults.watcher import ResultWatcher
 
-__all__ = ["examine_redis", "watched_ids"]
+__all__ = ["Conversation", "escaped", "examine_redis", "watched_ids"]
 
 # kombu has no types of its own.
 _dumps: Any = dumps
@@ -37,8 +37,12 @@ _COMMANDS = (
 )
 
 
-class _Conversation:
-    """One connection, one question at a time."""
+class Conversation:
+    """One connection, one question at a time.
+
+    Raises:
+        ConnectionLost: there is no connection to be had.
+    """
 
     def __init__(self, consumer: ResultConsumer) -> None:
         self._address = consumer.address.text
@@ -71,7 +75,7 @@ class _Conversation:
 def examine_redis(watcher: ResultWatcher, consumer: ResultConsumer, timeout: float) -> Iterator[Finding]:
     """Yield what is found, until something makes the rest pointless."""
     try:
-        conversation = _Conversation(consumer)
+        conversation = Conversation(consumer)
     except ConnectionLost as lost:
         yield Finding("error", "connection", lost.reason, lost.cure or UNREACHABLE)
         return
@@ -96,16 +100,16 @@ def watched_ids(consumer: ResultConsumer) -> int | None:
     Raises:
         ConnectionLost: there is no connection to be had.
     """
-    conversation = _Conversation(consumer)
+    conversation = Conversation(consumer)
     try:
-        return len(conversation.ask("PUBSUB", "CHANNELS", _escaped(consumer._keys.key("")) + b"*"))
+        return len(conversation.ask("PUBSUB", "CHANNELS", escaped(consumer._keys.key("")) + b"*"))
     except ResponseError:
         return None
     finally:
         conversation.close()
 
 
-def _version(conversation: _Conversation) -> Finding:
+def _version(conversation: Conversation) -> Finding:
     try:
         answer: bytes = conversation.ask("INFO", "server")
     except ResponseError as error:
@@ -118,7 +122,7 @@ def _version(conversation: _Conversation) -> Finding:
     return Finding("ok", "server", f"connected to {shown}")
 
 
-def _refused(conversation: _Conversation, consumer: ResultConsumer) -> Iterator[Finding]:
+def _refused(conversation: Conversation, consumer: ResultConsumer) -> Iterator[Finding]:
     """Try what a watcher does, one command after the other."""
     key = consumer._keys.key(new_probe_id())
     for command, purpose in _COMMANDS:
@@ -131,7 +135,7 @@ def _refused(conversation: _Conversation, consumer: ResultConsumer) -> Iterator[
 
 
 def _round_trip(
-    watcher: ResultWatcher, consumer: ResultConsumer, conversation: _Conversation, timeout: float
+    watcher: ResultWatcher, consumer: ResultConsumer, conversation: Conversation, timeout: float
 ) -> Iterator[Finding]:
     if trouble := connecting(watcher, timeout):
         yield trouble
@@ -156,7 +160,7 @@ def _round_trip(
         _remove(conversation, key)
 
 
-def _remove(conversation: _Conversation, key: bytes) -> None:
+def _remove(conversation: Conversation, key: bytes) -> None:
     try:
         conversation.ask("DEL", key)
     except (ResponseError, ConnectionLost):
@@ -169,6 +173,6 @@ def _shown(consumer: ResultConsumer, task_id: str) -> str:
     return f"{key!r} in database {consumer.address.database}"
 
 
-def _escaped(pattern: bytes) -> bytes:
+def escaped(pattern: bytes) -> bytes:
     """For a glob: a prefix may have any character."""
     return b"".join(b"\\" + bytes([code]) if bytes([code]) in b"*?[]\\^" else bytes([code]) for code in pattern)

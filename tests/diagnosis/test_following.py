@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from bgresults import ResultWatcher, WatcherClosedError
+from bgresults import ResultWatcher, RetryPolicy, WatcherClosedError
 from bgresults.diagnosis import Following
 from bgresults.diagnosis.redis_server import watched_ids
 from bgresults.diagnosis.settings import new_consumer
 from bgresults.testing import RedisServer
+from bgresults.testing.servers import free_port
 from tests.support import wait_until
 from tests.support.calls import Caller
 from tests.support.results import ResultWriter, new_id, new_ids
@@ -52,15 +53,17 @@ def test_what_was_there_before(watcher: ResultWatcher, writer: ResultWriter) -> 
     assert following.exit_code == 0
 
 
-@pytest.mark.parametrize("status", ["FAILURE", "REVOKED"])
-def test_a_failure_counts_more_than_a_success(watcher: ResultWatcher, writer: ResultWriter, status: str) -> None:
+@pytest.mark.parametrize(("status", "outcome", "code"), [("FAILURE", "failed", 1), ("REVOKED", "revoked", 4)])
+def test_a_failure_counts_more_than_a_success(
+    watcher: ResultWatcher, writer: ResultWriter, status: str, outcome: str, code: int
+) -> None:
     good, bad = new_ids(2)
     writer.write(good, 1)
     described = {"exc_type": "ValueError", "exc_message": ["no"], "exc_module": "builtins"}
     writer.write(bad, described, status)
     following = Following(watcher, [bad, good], timeout=WAIT)
     assert {state.status for state in following} == {"SUCCESS", status}
-    assert following.exit_code == 1
+    assert (following.outcome, following.exit_code) == (outcome, code)
 
 
 def test_time_is_up(watcher: ResultWatcher, writer: ResultWriter) -> None:
@@ -71,6 +74,21 @@ def test_time_is_up(watcher: ResultWatcher, writer: ResultWriter) -> None:
     assert following.pending == [never]
     assert following.exit_code == 124
     wait_until(lambda: not writer.channels(), "the end of the watch")
+
+
+def test_time_is_up_and_there_is_no_server() -> None:
+    with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0") as watcher:
+        following = Following(watcher, [new_id()], timeout=0.1)
+        assert list(following) == []
+    assert (following.outcome, following.exit_code) == ("unavailable", 5)
+
+
+def test_the_server_is_given_up() -> None:
+    retry = RetryPolicy(initial=0.01, give_up_after=0.05)
+    with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0", retry=retry) as watcher:
+        following = Following(watcher, [new_id()], timeout=WAIT)
+        assert list(following) == []
+    assert (following.outcome, following.exit_code) == ("unavailable", 5)
 
 
 def test_leaving_early_ends_the_watch(watcher: ResultWatcher, writer: ResultWriter) -> None:

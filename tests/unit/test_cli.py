@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -26,14 +27,26 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("missing", "words"),
-    [({"click"}, "click is not installed"), ({"rich", "celery"}, "celery, rich are not installed")],
+    ("command", "missing", "words", "extra"),
+    [
+        ("watch", {"click"}, "click is not installed", "cli"),
+        # Whoever starts with these is not told of one extra after the other.
+        ("demo", {"click"}, "click is not installed", "demo"),
+        ("bench", {"click"}, "click is not installed", "demo"),
+        ("demo", {"rich", "celery"}, "celery, rich are not installed", "demo"),
+    ],
 )
 def test_a_package_is_missing(
-    run: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, missing: set[str], words: str
+    run: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    missing: set[str],
+    words: str,
+    extra: str,
 ) -> None:
-    monkeypatch.setattr(cli, "_missing", lambda *packages: [package for package in packages if package in missing])
-    assert run("demo") == (2, f"bgresults: {words}; pip install 'bgresults[demo]'\n")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in missing else find(name, *rest))
+    assert run(command) == (2, f"bgresults: {words}; pip install 'bgresults[{extra}]'\n")
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ class Command(BaseCommand):
         doctor.add_argument("--timeout", type=float, default=_PATIENCE, help="seconds for each step [%(default)s]")
         watch = actions.add_parser(
             "watch",
-            help="print the states of tasks until they end; exit code 0: all succeeded, 1: one failed or was revoked, "
-            "2: wrong settings or arguments, 3: it cannot be known, 124: time was up",
+            help="print the states of tasks until they end; exit code 0: all succeeded, 1: one failed, 2: wrong "
+            "settings or arguments, 3: it cannot be known, 4: one was revoked, 5: no connection, 124: time was up",
         )
         watch.add_argument("ids", nargs="+", metavar="ID")
         watch.add_argument("--timeout", type=float, help="seconds for all of it [no limit]")
