@@ -7,9 +7,12 @@ would be two changes of thread for one look into a table.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.session import Session
+from bgresults.waits import tell_at_once
 
 __all__ = ["count_at_hand", "settle_at_hand"]
 
@@ -36,8 +39,12 @@ def settle_at_hand(session: Session, futures: list[ResultFuture]) -> list[Result
     return others
 
 
-def count_at_hand(session: Session, count: int) -> None:
-    """So many were ended like that, and are handed out now. Any thread."""
-    if count:
-        with leaf_lock():
-            session.counters.resolved_at_hand += count
+def count_at_hand(session: Session, futures: list[ResultFuture], waiting: Sequence[ResultFuture] = ()) -> None:
+    """All but those that are ``waiting`` were ended like that, and are handed out now. Any thread."""
+    if len(futures) == len(waiting):
+        return
+    with leaf_lock():
+        session.counters.resolved_at_hand += len(futures) - len(waiting)
+    if session.observers:
+        others = set(map(id, waiting))
+        tell_at_once(session, [future for future in futures if id(future) not in others], "resolved")

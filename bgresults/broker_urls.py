@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from bgresults.options import AMQPOptions, check_seconds
-from bgresults.urls import certificate_requirement, flag, redacted, scheme_of, split_url
+from bgresults.urls import BADLY_ENCODED, certificate_requirement, credentials, flag, redacted, scheme_of, split_url
 
 __all__ = ["AMQP_SCHEMES", "RPC_PREFIX", "BrokerAddress", "parse_broker_url"]
 
@@ -57,11 +57,7 @@ def parse_broker_url(url: str, options: AMQPOptions) -> BrokerAddress:
         return BrokerAddress(text=_shown(given_url), kombu_url=url, options=options)
     parts, host, port = split_url(url)
     text = redacted(given_url)
-    found: dict[str, object] = {}
-    if parts.username:
-        found["username"] = unquote(parts.username)
-    if parts.password:
-        found["password"] = unquote(parts.password)
+    found: dict[str, object] = {**credentials(parts)}
     connect_timeout = None
     for name, value in _settings(parts.query, text):
         if name == "connect_timeout":
@@ -98,35 +94,20 @@ def _shown(url: str) -> str:
         pass
     # Outside of the clause: the error of urlsplit() quotes what it dislikes.
     if text is None:
-        raise ValueError(
-            "url is malformed: the characters / ? # and @ must be percent-encoded in the user name, the password "
-            "and the settings, such as %2F for /"
-        )
+        raise ValueError(BADLY_ENCODED)
     return text
-
-
-def _word(text: str) -> str:
-    return text
-
-
-def _number(text: str) -> float:
-    return float(text)
-
-
-def _count(text: str) -> int:
-    return int(text)
 
 
 # Setting in the query → how its text is read.
 _SETTINGS: dict[str, Callable[[str], object]] = {
-    **dict.fromkeys(("binding", "login_method", "on_reply_loss", "queue_type"), _word),
-    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password"), _word),
-    **dict.fromkeys(("heartbeat", "prefetch", "unclaimed_max", "unclaimed_max_bytes"), _count),
-    **dict.fromkeys(("queue_expires", "read_timeout", "unclaimed_max_age"), _number),
+    **dict.fromkeys(("binding", "login_method", "on_reply_loss", "queue_type"), str),
+    **dict.fromkeys(("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password"), str),
+    **dict.fromkeys(("heartbeat", "prefetch", "unclaimed_max", "unclaimed_max_bytes"), int),
+    **dict.fromkeys(("queue_expires", "read_timeout", "unclaimed_max_age"), float),
     "no_ack": flag,
     "ssl_check_hostname": flag,
     "ssl_cert_reqs": certificate_requirement,
-    "connect_timeout": _number,
+    "connect_timeout": float,
 }
 
 

@@ -19,6 +19,7 @@ from bgresults.pending import FutureRef
 from bgresults.safe_logging import log_safely
 from bgresults.session import ErrorFactory, Session
 from bgresults.task_exceptions import exception_from
+from bgresults.waits import Wait, tell
 
 __all__ = ["Dispatcher", "SessionEnded"]
 
@@ -59,11 +60,11 @@ class Dispatcher:
         for ref in refs:
             future = ref()
             if future is None:
-                self._counters.dropped += 1
+                self._dropped(ref)
             elif succeeded:
-                self._finish(future, raw.get("result"), None, raw)
+                self._finish(ref, future, raw.get("result"), None, raw)
             else:
-                self._finish(future, None, exception_from(raw), raw)
+                self._finish(ref, future, None, exception_from(raw), raw)
 
     def on_error(self, task_id: str, error: WatcherError) -> None:
         """End the futures of an id whose state cannot be read, or will not come: the consumer's callback."""
@@ -85,9 +86,9 @@ class Dispatcher:
         for ref in refs:
             future = ref()
             if future is None:
-                self._counters.dropped += 1
+                self._dropped(ref)
             else:
-                self._finish(future, None, make_error())
+                self._finish(ref, future, None, make_error())
 
     def fail_all(self, make_error: ErrorFactory) -> None:
         """End everything that is pending."""
@@ -100,16 +101,25 @@ class Dispatcher:
         for ref in expired:
             future = ref()
             if future is None:
-                self._counters.dropped += 1
+                self._dropped(ref)
                 continue
             error = WatchExpiredError(f"task {ref.task_id!r} did not end within the lifetime of the watch")
-            self._finish(future, None, error)
+            self._finish(ref, future, None, error)
         return [ref.task_id for ref in expired]
 
     # -- one future --------------------------------------------------------------------------------------------------
 
+    def _dropped(self, ref: FutureRef) -> None:
+        self._counters.dropped += 1
+        tell(ref, "dropped")
+
     def _finish(
-        self, future: ResultFuture, result: Any, exception: Exception | None, raw: dict[str, Any] | None = None
+        self,
+        ref: FutureRef,
+        future: ResultFuture,
+        result: Any,
+        exception: Exception | None,
+        raw: dict[str, Any] | None = None,
     ) -> None:
         if raw is not None and future._on_update is not None:
             final = TaskMeta.from_raw(raw) if exception is None else TaskMeta.from_raw(raw, exception)
@@ -121,13 +131,20 @@ class Dispatcher:
         if callbacks is None:
             # Cancelled, or finished from outside, after it was taken out for this.
             self._counters.cancelled += 1
+            tell(ref, "cancelled")
             return
         if exception is None:
             self._counters.resolved += 1
+            outcome = "resolved"
         elif isinstance(exception, WatchExpiredError):
             self._counters.expired += 1
+            outcome = "expired"
         else:
             self._counters.failed += 1
+            outcome = "failed"
+        if type(ref) is Wait:
+            # Asked here as well: a call for each result would cost more than the question.
+            tell(ref, outcome, exception, raw)
         for callback in callbacks:
             self._run(callback, future, future)
 
@@ -139,7 +156,16 @@ class Dispatcher:
             if self._session.pid != os.getpid():
                 raise SessionEnded from error
             self._counters.callback_errors += 1
-            log_safely(_futures_logger, logging.ERROR, "exception calling callback for %r", future, error=error)
+            log_safely(
+                _futures_logger,
+                logging.ERROR,
+                "exception calling callback for %r",
+                future,
+                error=error,
+                event="callback_error",
+                watcher=self._session.settings.name,
+                task_id=future.task_id,
+            )
         if self._session.pid != os.getpid():
             # The callback forked, and this is the child: the connection here is the parent's.
             raise SessionEnded
@@ -158,6 +184,10 @@ class Dispatcher:
                 name,
                 taken * 1000,
                 self._session.settings.name,
+                event="slow_callback",
+                watcher=self._session.settings.name,
+                callback=name,
+                seconds=taken,
             )
 
 

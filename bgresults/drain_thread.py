@@ -13,6 +13,7 @@ from bgresults.errors import BackendUnavailableError, WatcherClosedError
 from bgresults.greenlets import was_killed
 from bgresults.safe_logging import log_safely
 from bgresults.session import ErrorFactory, Session, State
+from bgresults.status.wanted import serve_if_wanted
 from bgresults.surroundings import look_around
 from bgresults.wakeup import Wakeup
 
@@ -91,9 +92,12 @@ def _run(session: Session, token: object) -> None:
         if session.start_token is not token:
             return
     session.thread_ident = threading.get_ident()
+    for observer in session.observers:
+        observer.started(session)
     dispatcher = Dispatcher(session)
     why: ErrorFactory | None = None
     try:
+        serve_if_wanted()
         Drainer(session, dispatcher).serve()
     except SessionEnded:
         pass
@@ -117,7 +121,15 @@ def _killed(session: Session) -> ErrorFactory:
 def _crashed(session: Session, error: BaseException) -> ErrorFactory:
     name = session.settings.name
     text = f"the drain thread of watcher {name!r} died of {type(error).__name__}: {error}"
-    log_safely(session.logger, logging.CRITICAL, "%s; this is a bug in bgresults, please report it", text, error=error)
+    log_safely(
+        session.logger,
+        logging.CRITICAL,
+        "%s; this is a bug in bgresults, please report it",
+        text,
+        error=error,
+        event="thread_died",
+        watcher=name,
+    )
     return lambda: BackendUnavailableError(text)
 
 

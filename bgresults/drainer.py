@@ -8,7 +8,6 @@ its ``sleep`` is :meth:`Drainer._back_off`.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import random
@@ -17,10 +16,11 @@ import time
 from bgresults.consumers.base import ConnectionLost
 from bgresults.dispatcher import Dispatcher, SessionEnded
 from bgresults.errors import BackendUnavailableError
+from bgresults.outage_records import log_outage, log_recovery
 from bgresults.pending import FutureRef
-from bgresults.retry import retrying
-from bgresults.safe_logging import log_safely
+from bgresults.retry import retrying, shortened
 from bgresults.session import Command, Session, State
+from bgresults.waits import tell
 
 __all__ = ["Drainer"]
 
@@ -119,16 +119,9 @@ class Drainer:
         outage_since, session.outage_since = session.outage_since, None
         session.ready.set()
         if outage_since is not None:
+            session.outage_log.end(recovered, len(session.pending))
             session.outage_listeners.call()
-            log_safely(
-                session.logger,
-                logging.INFO,
-                "%s: connected again after %.1f s; %d results were waiting there, %d futures are pending",
-                session.settings.address,
-                session.connected_at - outage_since,
-                recovered,
-                len(session.pending),
-            )
+            log_recovery(session, session.connected_at - outage_since, recovered)
 
     def _outage(self, error: BaseException) -> None:
         """There is no connection. The first time, say so, and fail whoever wanted to hear of it."""
@@ -143,8 +136,9 @@ class Drainer:
         if session.outage_since is not None:
             return
         session.outage_since = time.monotonic()
+        session.outage_log.begin(str(error), len(session.pending))
         session.outage_listeners.call()
-        log_safely(session.logger, logging.WARNING, "%s; %d futures are pending", str(error), len(session.pending))
+        log_outage(session, error)
         if session.settings.on_disconnect == "fail":
             self._refuse(f"no connection to the result backend: {error}")
 
@@ -159,8 +153,9 @@ class Drainer:
 
     def _back_off(self, seconds: float) -> None:
         """Turns without a connection: tenacity's sleep."""
-        until = time.monotonic() + seconds
-        while (remaining := until - time.monotonic()) > 0:
+        began = time.monotonic()
+        # Asked anew in every turn: tests switch the back-off off while somebody is in it.
+        while (remaining := began + shortened(seconds) - time.monotonic()) > 0:
             self._idle_turn(remaining)
 
     def _fail(self, error: ConnectionLost) -> None:
@@ -176,11 +171,11 @@ class Drainer:
             self._refuse(f"the result backend cannot be used: {words}")
             session.ready.set()
             self._probe_wanted = False
-            not_before = time.monotonic() + policy.maximum
+            failed_at = time.monotonic()
             self._look_around()
             # How long to sleep is asked after the commands were taken: a wish to look again may have been among them.
-            while not self._probe_wanted or time.monotonic() < not_before:
-                self._sleep(max(0.0, not_before - time.monotonic()) if self._probe_wanted else None)
+            while (early := failed_at + shortened(policy.maximum) - time.monotonic()) > 0 or not self._probe_wanted:
+                self._sleep(max(0.0, early) if self._probe_wanted else None)
                 self._look_around()
             try:
                 self._connect()
@@ -192,6 +187,7 @@ class Drainer:
     def _refuse(self, text: str) -> None:
         """Fail everything that is pending and everything that comes, until further notice."""
         session = self._session
+        session.outage_log.gave_up(len(session.pending))
         session.refusal = lambda: BackendUnavailableError(text)
         self._dispatcher.fail_all(session.refusal)
         self._release(self._consumer.consumed_ids())
@@ -293,16 +289,21 @@ class Drainer:
     def _take_released(self) -> None:
         released = self._session.pending.released
         if released:
-            task_ids = [released.popleft() for _ in range(len(released))]
-            self._session.counters.cancelled += len(task_ids)
-            self._release(task_ids)
+            refs = [released.popleft() for _ in range(len(released))]
+            self._session.counters.cancelled += len(refs)
+            self._let_go(refs, "cancelled")
 
     def _take_dropped(self) -> None:
         pending = self._session.pending
         if pending.anything_to_purge():
-            purged = pending.purge()
-            self._session.counters.dropped += len(purged)
-            self._release(purged)
+            refs = pending.purge()
+            self._session.counters.dropped += len(refs)
+            self._let_go(refs, "dropped")
+
+    def _let_go(self, refs: list[FutureRef], outcome: str) -> None:
+        for ref in refs:
+            tell(ref, outcome)
+        self._release([ref.task_id for ref in refs])
 
     def _release(self, task_ids: list[str]) -> None:
         """Stop asking for those of these ids that nobody waits for any more."""

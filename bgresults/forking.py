@@ -13,7 +13,8 @@ collector may run a destructor inside a locked section.
 
 The *import lock* is held while modules of this library are imported that are not imported with it, which may happen in
 any thread, at the first use. A child that was forked in the middle of an import could never import that module: the
-interpreter's lock of it is held by a thread that did not come along. So the ``before`` hook waits for its end.
+interpreter's lock of it is held by a thread that did not come along. So the ``before`` hook waits for its end. It is
+also what a thread of this library holds while it is inside of another library that has a lock and forgets it in a fork.
 
 A fork made by C code (uWSGI without its fork hooks) runs no Python hook at all. Every public entry therefore asks
 :func:`generation`, which compares process ids, and repeats there what the ``after_in_child`` hook would have done.
@@ -21,13 +22,12 @@ A fork made by C code (uWSGI without its fork hooks) runs no Python hook at all.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["ForkAware", "generation", "import_lock", "leaf_lock", "register", "registered"]
+__all__ = ["ForkAware", "generation", "import_lock", "knows_its_threads", "leaf_lock", "register", "registered"]
 
 # Seconds that a fork waits for an import. One that takes longer is stuck, and a fork must not be.
 _LONGEST_IMPORT = 10.0
@@ -42,11 +42,13 @@ class ForkAware(Protocol):
 class _Process:
     """What belongs to exactly one process; replaced as a whole, so that no reader sees half of a new one."""
 
-    __slots__ = ("generation", "imports", "lock", "pid")
+    __slots__ = ("generation", "hooks_ran", "imports", "lock", "pid")
 
     def __init__(self, pid: int, generation: int) -> None:
         self.pid = pid
         self.generation = generation
+        # Whether it was not forked, or Python was told so.
+        self.hooks_ran = generation == 0
         self.lock = threading.RLock()
         self.imports = threading.RLock()
 
@@ -63,13 +65,16 @@ _locked_before: list[_Process] = []
 
 
 def register(item: ForkAware) -> None:
-    """Have ``item._after_fork_in_child()`` called in every forked child, for as long as ``item`` lives."""
-    _live.add(item)
+    """Have ``item._after_fork_in_child()`` called in every forked child, for as long as ``item`` lives. Any thread."""
+    with leaf_lock():
+        _live.add(item)
 
 
 def registered() -> list[ForkAware]:
-    """Return what was registered and is alive."""
-    return list(_live)
+    """Return what was registered and is alive. Any thread."""
+    # A weak set cannot be read while another thread adds to it.
+    with leaf_lock():
+        return list(_live)
 
 
 def generation() -> int:
@@ -94,9 +99,19 @@ def leaf_lock() -> threading.RLock:
 
 
 def import_lock() -> threading.RLock:
-    """Return the import lock of the current process. Nothing is done under it that waits for another thread."""
+    """Return the import lock of the current process. Nothing is done under it that another thread may hold up."""
     generation()
     return _process.imports
+
+
+def knows_its_threads() -> bool:
+    """Whether ``sys._current_frames()`` may be called here.
+
+    After a fork that Python was not told of, its list of threads has those of the parent, whose stacks are gone: to
+    look at one ends the process.
+    """
+    generation()
+    return _process.hooks_ran
 
 
 def _reset() -> None:
@@ -112,7 +127,7 @@ def _reset() -> None:
         _process = _Process(pid, _process.generation + 1)
         for inherited in [key for key in _reset_locks if key != pid]:
             _reset_locks.pop(inherited, None)
-        for item in list(_live):
+        for item in registered():
             item._after_fork_in_child()
 
 
@@ -130,17 +145,24 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
+    # Whatever is touched right after a fork is copied first, page by page: as few objects as can be.
     process = _locked_before.pop()
-    for lock in (process.lock, process.imports):
-        # Possibly not taken: a signal handler raised before, or an import took too long.
-        with contextlib.suppress(RuntimeError):
-            lock.release()
+    # Either lock is possibly not taken: a signal handler raised before, or an import took too long.
+    try:
+        process.lock.release()
+    except RuntimeError:
+        pass
+    try:
+        process.imports.release()
+    except RuntimeError:
+        pass
 
 
 def _after_in_child() -> None:
     # uWSGI with `py-call-osafterfork` runs this hook without `before`: there may be nothing to forget.
     _locked_before.clear()
     _reset()
+    _process.hooks_ran = True
 
 
 if hasattr(os, "register_at_fork"):

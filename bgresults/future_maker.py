@@ -9,6 +9,7 @@ from bgresults.futures import ResultFuture, UpdateCallback
 from bgresults.registration import register, take_back
 from bgresults.session import Command, ErrorFactory, Session, SessionSettings
 from bgresults.session_holder import SessionHolder
+from bgresults.waits import tell_at_once
 
 __all__ = ["FutureMaker"]
 
@@ -42,9 +43,8 @@ class FutureMaker(SessionHolder):
             futures = [future_class(key, self, on_update) for key in keys]
             # What is told of an update is told on the drain thread.
             waiting = settle_at_hand(session, futures) if on_update is None else futures
-            at_hand = len(futures) - len(waiting)
             if not waiting:
-                count_at_hand(session, at_hand)
+                count_at_hand(session, futures)
                 return futures
             refusal = register(session, waiting, deadline, self._max_pending, pinned=on_update is not None)
             if refusal is None:
@@ -56,7 +56,7 @@ class FutureMaker(SessionHolder):
                     take_back(session, waiting)
                     raise
             if refusal is None:
-                count_at_hand(session, at_hand)
+                count_at_hand(session, futures, waiting)
                 return futures
             take_back(session, waiting)
             error = refusal()
@@ -67,12 +67,13 @@ class FutureMaker(SessionHolder):
                 raise error
             for future in waiting:
                 future._settle(None, refusal())
+            tell_at_once(session, waiting, "refused")
             if session.ended is not None:
                 # The thread died. This call says so; the next one finds a session that works.
                 self._replace(session)
             elif session.thread is not None:
                 session.tell(Command.PROBE)
-            count_at_hand(session, at_hand)
+            count_at_hand(session, futures, waiting)
             return futures
 
     def _start(self, session: Session) -> ErrorFactory | None:

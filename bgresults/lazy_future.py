@@ -19,7 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bgresults.errors import ForkedError, WouldDeadlockError
 from bgresults.forking import generation, leaf_lock
@@ -97,7 +97,7 @@ class LazyFuture(Future[Any]):
         """
         if self._state == FINISHED:
             return False
-        condition = self._condition
+        condition = self._own_condition
         owner: FutureOwner | None = None
         try:
             with condition.lock:
@@ -160,7 +160,7 @@ class LazyFuture(Future[Any]):
                     return None
                 owner = self._store(result, exception)
                 return []
-        condition = self._condition
+        condition = self._own_condition
         with condition.lock:
             if self._state in _ENDED:
                 return None
@@ -190,16 +190,24 @@ class LazyFuture(Future[Any]):
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @property
-    def _condition(self) -> _Condition:
+    def _own_condition(self) -> _Condition:
         condition = self._cond
         if condition is None or self._generation != generation():
             condition = self._make_condition()
         return condition
 
-    @_condition.setter
-    def _condition(self, condition: threading.Condition) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        # The standard library's types say that it can be set, and Future.__init__() does so, with a new one.
-        self._cond = _Condition()
+    if not TYPE_CHECKING:
+        # Where wait() and as_completed() look for it. To type checkers it is what the standard library says, an
+        # attribute: a property would not be taken for one, nor would those two take these futures.
+
+        @property
+        def _condition(self):
+            return self._own_condition
+
+        @_condition.setter
+        def _condition(self, condition):
+            # Future.__init__() does so, with a new one.
+            self._cond = _Condition()
 
     def _make_condition(self) -> _Condition:
         current = generation()
@@ -237,7 +245,7 @@ class LazyFuture(Future[Any]):
         return self._exception
 
     def _wait(self, timeout: float | None) -> None:
-        condition = self._condition
+        condition = self._own_condition
         with condition.lock:
             if self._state not in _ENDED:
                 if timeout is None or timeout > 0:
@@ -260,7 +268,7 @@ class LazyFuture(Future[Any]):
     def _append_callback(self, fn: DoneCallback, *, pin: bool) -> None:
         """Have ``fn`` called at the end; ``pin``: and be kept alive for that until then."""
         if self._state not in _ENDED:
-            with self._condition.lock:
+            with self._own_condition.lock:
                 if self._state not in _ENDED:
                     self._done_callbacks.append(fn)
                     # Under the condition: a resolving thread unpins after it held the condition, hence after this.

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "LONGEST_LIFETIME",
     "AMQPOptions",
+    "Binding",
     "RedisOptions",
     "RetryPolicy",
     "check_choice",
     "check_seconds",
     "filled_up",
 ]
+
+#: Which reply queues there are: one for this process, or one for each task.
+Binding: TypeAlias = Literal["process", "task"]
 
 _CERT_REQUIREMENTS = ("required", "optional", "none")
 
@@ -212,7 +216,7 @@ class AMQPOptions:
         transport_options: for a transport of kombu other than AMQP, what kombu calls so.
     """
 
-    binding: str = "process"
+    binding: Binding = "process"
     no_ack: bool = False
     prefetch: int = 500
     queue_expires: float = 600.0
@@ -222,7 +226,7 @@ class AMQPOptions:
     unclaimed_max: int = 8192
     unclaimed_max_bytes: int = 64 * 1024 * 1024
     unclaimed_max_age: float = 600.0
-    on_reply_loss: str = "wait"
+    on_reply_loss: Literal["wait", "fail"] = "wait"
     username: str | None = None
     password: str | None = None
     login_method: str = "PLAIN"

@@ -68,11 +68,11 @@ class PendingResults:
         # References whose future is gone. Their weakref callback only appends here: it may run in the garbage
         # collector, in the middle of one of the methods below.
         self.dropped: deque[FutureRef] = deque()
-        # Ids of futures that were taken out, for the drain thread to ask for no longer: of those that nobody referred
-        # to, and of those that their owners cancelled or finished. Written together with the registry, so that an
-        # exception out of a signal handler leaves none behind that is subscribed for nobody.
-        self._swept: deque[str] = deque()
-        self.released: deque[str] = deque()
+        # References that were taken out, for the drain thread to ask for their ids no longer: those that nobody
+        # referred to, and those whose owners cancelled or finished them. Written together with the registry, so that
+        # an exception out of a signal handler leaves none behind that is subscribed for nobody.
+        self._swept: deque[FutureRef] = deque()
+        self.released: deque[FutureRef] = deque()
         self._deadlines: list[tuple[float, int, str]] = []
         self._sequence = itertools.count()
 
@@ -105,6 +105,11 @@ class PendingResults:
                 continue
             return getattr(oldest, "seen_at", None)
 
+    def references(self, most: int) -> list[FutureRef]:
+        """One for each of the ids that have been registered for longest, these first. Any thread."""
+        # In one step, since callers register without the lock; and a dict keeps the order in which its keys came.
+        return list(self._first.values())[:most]
+
     def add(self, ref: FutureRef) -> None:
         """Register a future."""
         task_id = ref.task_id
@@ -131,7 +136,7 @@ class PendingResults:
         self._pinned.add(future)
 
     def forget(self, future: ResultFuture, *, release: bool = False) -> bool:
-        """Take ``future`` out; False if it has left already. ``release``: leave its id for the drain thread to find."""
+        """Take ``future`` out; False if it has left already. ``release``: leave it for the drain thread to find."""
         with leaf_lock():
             for ref in self._refs(future.task_id):
                 if ref() is future:
@@ -154,8 +159,8 @@ class PendingResults:
 
     # -- drain thread ----------------------------------------------------------------------------------------------
 
-    def purge(self) -> list[str]:
-        """:meth:`sweep`, and return the ids of all that were swept since, one for each future."""
+    def purge(self) -> list[FutureRef]:
+        """:meth:`sweep`, and return all that were swept since."""
         self.sweep()
         return [self._swept.popleft() for _ in range(len(self._swept))]
 
@@ -219,10 +224,10 @@ class PendingResults:
         first = self._first.get(task_id)
         return [] if first is None else [first, *self._others.get(task_id, ())]
 
-    def _discard(self, ref: FutureRef, ids: deque[str] | None = None) -> bool:
-        """Take one out, and put its id into ``ids``: both, or neither. False if it has left already."""
+    def _discard(self, ref: FutureRef, out: deque[FutureRef] | None = None) -> bool:
+        """Take one out, and put it into ``out``: both, or neither. False if it has left already."""
         task_id = ref.task_id
-        told: deque[str] = deque() if ids is None else ids
+        told: deque[FutureRef] = deque() if out is None else out
         while True:
             changes = self._changes
             # Identity throughout: weak references are equal when their futures are.
@@ -236,21 +241,21 @@ class PendingResults:
             if not kept and changes == self._changes:
                 self._changes += 1
                 del self._first[task_id]
-                told += (task_id,)
+                told += (ref,)
                 return True
             if others and changes == self._changes:
                 self._changes += 1
                 self._first[task_id] = kept[0]
                 self._others[task_id] = others
                 self._joined -= 1
-                told += (task_id,)
+                told += (ref,)
                 return True
             if kept and not others and changes == self._changes:
                 self._changes += 1
                 self._first[task_id] = kept[0]
                 del self._others[task_id]
                 self._joined -= 1
-                told += (task_id,)
+                told += (ref,)
                 return True
 
     def _compact(self) -> None:

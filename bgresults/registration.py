@@ -14,6 +14,7 @@ from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.pending import FutureRef, reference
 from bgresults.session import Command, ErrorFactory, Session
+from bgresults.waits import waits_for
 
 __all__ = ["register", "take_back"]
 
@@ -40,7 +41,12 @@ def register(
         TooManyPendingError: there is no room; none is registered.
     """
     dropped = session.dropped
-    refs = [reference(future, dropped, deadline) for future in futures]
+    # Whoever observes is told of every wait; nobody does unless asked to.
+    refs = (
+        waits_for(futures, dropped, deadline, session)
+        if session.observers
+        else [reference(future, dropped, deadline) for future in futures]
+    )
     pending = session.pending
     try:
         if pinned:

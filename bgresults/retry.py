@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,10 @@ import tenacity
 
 from bgresults.options import RetryPolicy
 
-__all__ = ["retrying"]
+__all__ = ["limit_waits", "retrying", "shortened"]
+
+# Seconds; of this process, and inherited by a fork.
+_longest_wait = math.inf
 
 
 def retrying(
@@ -46,3 +50,17 @@ def retrying(
         before_sleep=tell,
         reraise=True,
     )
+
+
+def limit_waits(seconds: float) -> None:
+    """Let no wait between two attempts take longer, whatever a policy says: for tests. Of this whole process.
+
+    Whoever waits already has to be woken.
+    """
+    global _longest_wait
+    _longest_wait = seconds
+
+
+def shortened(seconds: float) -> float:
+    """What is left of a wait of ``seconds``, by what is allowed now."""
+    return min(seconds, _longest_wait)

@@ -27,19 +27,11 @@ _PORT = 26379
 _PREFIX = "sentinel_"
 
 
-def _word(text: str) -> str:
-    return text
-
-
-def _count(text: str) -> int:
-    return int(text)
-
-
 # What a query may say besides: of the master, and, with the prefix, of the sentinels.
 _OPTIONS: dict[str, Setting] = {
     **OPTIONS,
-    "master_name": ("master_name", _word),
-    "min_other_sentinels": ("min_other_sentinels", _count),
+    "master_name": ("master_name", str),
+    "min_other_sentinels": ("min_other_sentinels", int),
     "ssl": ("ssl", flag),
     f"{_PREFIX}ssl": (f"{_PREFIX}ssl", flag),
     **{

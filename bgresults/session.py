@@ -27,9 +27,11 @@ from bgresults.futures import ResultFuture
 from bgresults.latch import Latch
 from bgresults.listeners import Listeners
 from bgresults.options import RetryPolicy
+from bgresults.outage_log import OutageLog
 from bgresults.pending import FutureRef, PendingResults
 from bgresults.reply_queues import new_reply_queue
 from bgresults.stats import Counters, WatcherStats
+from bgresults.waits import Observer, tell
 from bgresults.wakeup import Wakeup
 
 __all__ = ["Command", "ErrorFactory", "Session", "SessionSettings", "State"]
@@ -117,6 +119,8 @@ class Session:
         self.outage_since: float | None = None
         #: Called after `outage_since` has changed. Added to by any thread.
         self.outage_listeners = Listeners()
+        #: What the last outages were, for those who ask afterwards.
+        self.outage_log = OutageLog(self.counters)
         #: When states came last.
         self.heard_at: float | None = None
         #: Why there is, or last was, no connection. Shows no password.
@@ -131,6 +135,8 @@ class Session:
         self.wakeup: Wakeup | None = None
         # Re-entrant: a signal handler may call watch() in the middle of the start.
         self.starting = threading.RLock()
+        #: Who is told of waits that begin. Written under the leaf lock.
+        self.observers: tuple[Observer, ...] = ()
         # Whether somebody is registering near `max_pending`; written under the leaf lock.
         self.admitting = False
         # The thread must not keep its watcher alive, and must end with it.
@@ -228,9 +234,14 @@ class Session:
                     payload.clear()
                 elif command is Command.UNDO and not payload[0]:
                     counters.watched -= len(payload[1])
-            counters.cancelled += len(self.pending.released)
-            self.pending.released.clear()
-            counters.dropped += len(self.pending.purge())
+            cancelled = [self.pending.released.popleft() for _ in range(len(self.pending.released))]
+            counters.cancelled += len(cancelled)
+            dropped = self.pending.purge()
+            counters.dropped += len(dropped)
+        for ref in cancelled:
+            tell(ref, "cancelled")
+        for ref in dropped:
+            tell(ref, "dropped")
 
     def current_refusal(self) -> ErrorFactory | None:
         """Why a future that has just been registered must not stay so."""

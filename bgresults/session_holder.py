@@ -8,6 +8,7 @@ from bgresults import forking
 from bgresults.errors import WatcherClosedError
 from bgresults.futures import ResultFuture
 from bgresults.session import Command, Session, SessionSettings, State
+from bgresults.waits import everywhere
 
 __all__ = ["SessionHolder", "closed_error"]
 
@@ -17,7 +18,8 @@ class SessionHolder:
 
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings
-        self._session = Session(settings, self)
+        self._observers = everywhere()
+        self._session = self._new_session()
         forking.register(self)
 
     def _session_here(self) -> Session:
@@ -32,13 +34,18 @@ class SessionHolder:
 
     def _replace(self, session: Session, *, closed: bool = False) -> None:
         """Put a new session in the place of one that is over; whoever comes second changes nothing."""
-        fresh = Session(self._settings, self)
+        fresh = self._new_session()
         if closed:
             fresh.ended = closed_error
             fresh.state = State.CLOSED
         with forking.leaf_lock():
             if self._session is session:
                 self._session = fresh
+
+    def _new_session(self) -> Session:
+        session = Session(self._settings, self)
+        session.observers = self._observers
+        return session
 
     def _after_fork_in_child(self) -> None:
         inherited = self._session

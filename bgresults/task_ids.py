@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
-__all__ = ["task_id_of", "task_ids_of"]
+__all__ = ["TaskId", "task_id_of", "task_ids_of"]
+
+
+class HasId(Protocol):
+    """An ``AsyncResult``, which a type checker may know nothing more of."""
+
+    @property
+    def id(self) -> Any: ...
+
+
+#: What callers may pass as the id of a task. A group's result has an id as well, and is refused when it is seen.
+TaskId: TypeAlias = str | uuid.UUID | HasId
 
 _ALLOWED = "a non-empty str, a uuid.UUID or an AsyncResult"
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from bgresults.futures import ResultFuture, UpdateCallback
 from bgresults.meta import READY_STATES, TaskMeta
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["StateStream"]
 
@@ -28,7 +32,7 @@ class StateStream(Iterator[TaskMeta]):
     """Yields the states of a task as they come and ends after the final one.
 
     One thread iterates. The watch began when the stream was made, so no state is missed before the first ``next()``.
-    Closing or dropping the stream ends the watch.
+    Closing or dropping the stream ends the watch. ``with watcher.updates(task_id) as states:`` closes it in any case.
     """
 
     # Until there is something to end.
@@ -109,6 +113,14 @@ class StateStream(Iterator[TaskMeta]):
         """Stop watching. Idempotent."""
         self._ended = True
         self._future.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def __del__(self) -> None:
         # May run in the garbage collector, inside any lock: leave the cancelling to the drain thread.

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from bgresults.options import RedisOptions, check_seconds, filled_up
 
 __all__ = [
+    "BADLY_ENCODED",
     "OPTIONS",
     "REDIS_SCHEMES",
     "SENTINEL_SCHEME",
@@ -17,6 +18,7 @@ __all__ = [
     "RedisAddress",
     "Setting",
     "certificate_requirement",
+    "credentials",
     "flag",
     "parse_redis_url",
     "redacted",
@@ -25,6 +27,11 @@ __all__ = [
     "split_url",
 ]
 
+#: Of a URL that cannot be taken apart without showing what may be a piece of a password.
+BADLY_ENCODED = (
+    "url is malformed: the characters / ? # and @ must be percent-encoded in the user name, the password "
+    "and the settings, such as %2F for /"
+)
 SENTINEL_SCHEME = "sentinel"
 REDIS_SCHEMES = ("redis", "rediss", "unix", "socket", "redis+socket", SENTINEL_SCHEME)
 _SOCKET_SCHEMES = ("unix", "socket", "redis+socket")
@@ -175,19 +182,14 @@ def split_url(url: str) -> tuple[SplitResult, str | None, int | None]:
             "and special characters in the user name and password must be percent-encoded, such as %2F for /"
         )
     if parts.fragment or "@" in parts.path or "@" in parts.query:
-        raise ValueError(
-            "url is malformed: the characters / ? # and @ must be percent-encoded in the user name, the password "
-            "and the settings, such as %2F for /"
-        )
+        raise ValueError(BADLY_ENCODED)
     return parts, host, port
 
 
-def _number(text: str) -> float:
-    return float(text)
-
-
-def _word(text: str) -> str:
-    return text
+def credentials(parts: SplitResult) -> dict[str, str]:
+    """User name and password of a URL, as far as it has them."""
+    given = {"username": parts.username, "password": parts.password}
+    return {name: unquote(value) for name, value in given.items() if value}
 
 
 def flag(text: str) -> bool:
@@ -207,18 +209,18 @@ Setting = tuple[str, Callable[[str], object]]
 
 # Option in the query → (field of RedisOptions, how its text is read); redis-py's and Celery's names where there are.
 OPTIONS: dict[str, Setting] = {
-    "username": ("username", _word),
-    "password": ("password", _word),
+    "username": ("username", str),
+    "password": ("password", str),
     "ssl_cert_reqs": ("ssl_cert_reqs", certificate_requirement),
-    "ssl_ca_certs": ("ssl_ca_certs", _word),
-    "ssl_certfile": ("ssl_certfile", _word),
-    "ssl_keyfile": ("ssl_keyfile", _word),
-    "ssl_password": ("ssl_password", _word),
+    "ssl_ca_certs": ("ssl_ca_certs", str),
+    "ssl_certfile": ("ssl_certfile", str),
+    "ssl_keyfile": ("ssl_keyfile", str),
+    "ssl_password": ("ssl_password", str),
     "ssl_check_hostname": ("ssl_check_hostname", flag),
     "socket_keepalive": ("socket_keepalive", flag),
-    "health_check_interval": ("health_check_interval", _number),
-    "socket_timeout": ("read_timeout", _number),
-    "read_timeout": ("read_timeout", _number),
+    "health_check_interval": ("health_check_interval", float),
+    "socket_timeout": ("read_timeout", float),
+    "read_timeout": ("read_timeout", float),
 }
 
 
@@ -258,11 +260,7 @@ class QuerySettings:
         return int(given.strip("/"))
 
     def redis_options(self, parts: SplitResult) -> dict[str, object]:
-        found: dict[str, object] = {}
-        if parts.username:
-            found["username"] = unquote(parts.username)
-        if parts.password:
-            found["password"] = unquote(parts.password)
+        found: dict[str, object] = {**credentials(parts)}
         for name, (option, convert) in self._options.items():
             if name not in self._values:
                 continue

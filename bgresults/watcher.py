@@ -5,36 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bgresults.configuration import Configuration, configured
 from bgresults.dispatcher import Dispatcher
 from bgresults.forking import import_lock
 from bgresults.futures import ResultFuture, UpdateCallback
+from bgresults.lifetimes import DEFAULT_LIFETIME, DefaultLifetime
 from bgresults.meta import MAX_BODY_SIZE
 from bgresults.options import LONGEST_LIFETIME, AMQPOptions, RedisOptions, RetryPolicy, check_seconds
 from bgresults.readiness import declare_queues, reply_queue
 from bgresults.session import State
 from bgresults.session_holder import closed_error
-from bgresults.task_ids import task_id_of, task_ids_of
+from bgresults.task_ids import TaskId, task_id_of, task_ids_of
 from bgresults.updates import StateStream
 from bgresults.watcher_state import WatcherState
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from bgresults.async_updates import AsyncStateStream
     from bgresults.integrations.celery import CeleryResultWatcher
 
 __all__ = ["ResultWatcher"]
-
-
-class _Default:
-    """The type of the one value that stands for "as the watcher was told to"."""
-
-    def __repr__(self) -> str:
-        return "<default_lifetime>"
-
-
-_DEFAULT: Final = _Default()
 
 
 class ResultWatcher(WatcherState):
@@ -116,22 +109,18 @@ class ResultWatcher(WatcherState):
     @classmethod
     def from_celery(cls, app: Any, **overrides: Any) -> CeleryResultWatcher:
         """Return the watcher of a Celery application: :func:`bgresults.integrations.celery.from_celery`."""
-        try:
-            with import_lock():
-                from bgresults.integrations.celery import from_celery
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] != "celery":
-                raise
-            raise ImportError("from_celery() needs Celery: pip install 'bgresults[celery]'") from error
+        with import_lock():
+            from bgresults.integrations.celery import from_celery
+
         return from_celery(app, **overrides)
 
     # -- watching ----------------------------------------------------------------------------------------------------
 
     def watch(
         self,
-        task_id: Any,
+        task_id: TaskId,
         *,
-        lifetime: float | _Default | None = _DEFAULT,
+        lifetime: float | DefaultLifetime | None = DEFAULT_LIFETIME,
         on_update: UpdateCallback | None = None,
     ) -> ResultFuture:
         """Return a future of the result of one task. Takes microseconds and never touches the network.
@@ -154,9 +143,9 @@ class ResultWatcher(WatcherState):
 
     def watch_many(
         self,
-        task_ids: Iterable[Any],
+        task_ids: Iterable[TaskId],
         *,
-        lifetime: float | _Default | None = _DEFAULT,
+        lifetime: float | DefaultLifetime | None = DEFAULT_LIFETIME,
         on_update: UpdateCallback | None = None,
     ) -> list[ResultFuture]:
         """Return a future for each id, in order; cheaper than as many calls of :meth:`watch`.
@@ -166,7 +155,7 @@ class ResultWatcher(WatcherState):
         keys = task_ids_of(task_ids)
         return self._watch(keys, self._deadline(lifetime), on_update) if keys else []
 
-    def updates(self, task_id: Any, *, timeout: float | None = None) -> StateStream:
+    def updates(self, task_id: TaskId, *, timeout: float | None = None) -> StateStream:
         """Iterate over the states of a task as they come; ends with the final one. The watch begins with this call.
 
         Args:
@@ -179,7 +168,7 @@ class ResultWatcher(WatcherState):
         check_seconds("timeout", timeout, optional=True)
         return StateStream(lambda on_update: self.watch(task_id, on_update=on_update), timeout, self._abandoned)
 
-    def aupdates(self, task_id: Any, *, timeout: float | None = None) -> AsyncStateStream:
+    def aupdates(self, task_id: TaskId, *, timeout: float | None = None) -> AsyncStateStream:
         """:meth:`updates` for a coroutine: ``async for state in watcher.aupdates(task_id)``. No thread waits.
 
         Arguments and errors are those of :meth:`updates`. See :class:`~bgresults.async_updates.AsyncStateStream`.
@@ -212,7 +201,7 @@ class ResultWatcher(WatcherState):
             return None
         return reply_queue(self._session_here(), self._connect_timeout)
 
-    def declare_for(self, task_id: Any) -> str | None:
+    def declare_for(self, task_id: TaskId) -> str | None:
         """Have the queue there that replies of one task go to, and return its name; None on Redis.
 
         For tasks that are not sent by ``submit()``: ``task.apply_async(task_id=id, reply_to=watcher.declare_for(id))``.
@@ -253,7 +242,7 @@ class ResultWatcher(WatcherState):
         elif not session.on_drain_thread():
             thread.join(timeout)
 
-    def __enter__(self) -> ResultWatcher:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -266,13 +255,13 @@ class ResultWatcher(WatcherState):
     def _configure(self) -> None:
         """Read what settings have not been read yet."""
 
-    def _seconds(self, lifetime: float | _Default | None) -> float | None:
+    def _seconds(self, lifetime: float | DefaultLifetime | None) -> float | None:
         """How long a watch with this ``lifetime`` lasts; None for ever."""
-        if isinstance(lifetime, _Default):
+        if isinstance(lifetime, DefaultLifetime):
             return self._default_lifetime
         check_seconds("lifetime", lifetime, optional=True, most=LONGEST_LIFETIME)
         return lifetime
 
-    def _deadline(self, lifetime: float | _Default | None) -> float | None:
+    def _deadline(self, lifetime: float | DefaultLifetime | None) -> float | None:
         seconds = self._seconds(lifetime)
         return None if seconds is None else time.monotonic() + seconds

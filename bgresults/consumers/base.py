@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from bgresults.errors import WatcherError
 from bgresults.meta import MAX_BODY_SIZE, Decoder
 from bgresults.options import RetryPolicy, check_seconds
-from bgresults.retry import retrying
+from bgresults.retry import retrying, shortened
 from bgresults.stats import Counters
 
 __all__ = ["BaseResultConsumer", "ConnectionLost", "DeclaredCallback", "ErrorCallback", "StateCallback", "WakeupSource"]
@@ -263,6 +263,7 @@ class BaseResultConsumer(abc.ABC):
         deadline = None if seconds is None else time.monotonic() + seconds
 
         def sleep(wait: float) -> None:
+            wait = shortened(wait)
             time.sleep(wait if deadline is None else max(0.0, min(wait, deadline - time.monotonic())))
 
         attempts = retrying(

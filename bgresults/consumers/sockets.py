@@ -57,6 +57,10 @@ class InheritedSockets:
         """Its descriptor is closed, or no longer its own."""
         self._sockets = [other for other in self._sockets if other is not sock]
 
+    def all(self) -> list[socket.socket]:
+        """Those that are known now. Any thread; whoever owns one may close it meanwhile."""
+        return list(self._sockets)
+
     def close_all(self) -> None:
         """Close the descriptors, and nothing else: no ``shutdown``, no TLS farewell. The parent goes on using them."""
         sockets, self._sockets = self._sockets, []

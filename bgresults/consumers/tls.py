@@ -6,7 +6,19 @@ import os
 import ssl
 from typing import Any, Protocol
 
-__all__ = ["TLSOptions", "check_files", "checks_host", "tls_context", "tls_settings"]
+__all__ = [
+    "CHECK_CERTIFICATES",
+    "CHECK_CLIENT_CERTIFICATE",
+    "TLSOptions",
+    "check_files",
+    "checks_host",
+    "tls_context",
+    "tls_settings",
+]
+
+#: What to change, where the server's certificate is not trusted, or ours is turned down.
+CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
+CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
 
 
 class TLSOptions(Protocol):

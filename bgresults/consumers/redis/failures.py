@@ -7,6 +7,7 @@ import ssl
 from redis import exceptions
 
 from bgresults.consumers.base import ConnectionLost
+from bgresults.consumers.tls import CHECK_CERTIFICATES, CHECK_CLIENT_CERTIFICATE
 
 __all__ = ["connection_lost", "is_denied", "is_sign_of_life"]
 
@@ -16,9 +17,11 @@ _CHECK_PERMISSIONS = (
     "the Redis user needs the commands +subscribe +unsubscribe +mget +ping (and +select for a database other than 0), "
     "the channels &*celery-task-meta-* and the keys ~*celery-task-meta-*"
 )
+_CHECK_MODE = (
+    "this is a node of a Redis Cluster, which Celery cannot use as a result backend either: name a server that is on "
+    "its own, or behind sentinels"
+)
 _CHECK_COMMANDS = "the server must offer SUBSCRIBE, UNSUBSCRIBE, MGET and PING under these names"
-_CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
-_CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
 # A server that does not know a command quotes what came with it, and with AUTH that is a password.
 _OUR_OWN_WORDS = ", with args beginning with"
 
@@ -30,12 +33,13 @@ def connection_lost(error: BaseException, address: str, *, proven: bool) -> Conn
         error: what the connection raised.
         address: the URL without its password.
         proven: whether what failed here has worked before. Then even a refusal is an outage: passwords are rotated
-            and rules reloaded while clients are connected.
+            and rules reloaded while clients are connected. A server does not become a node of a cluster, though.
     """
     if isinstance(error, ConnectionLost):
         return error
-    cure = _cure(error)
-    permanent = cure is not None and not proven
+    cure = _CHECK_MODE if _is_about_a_cluster(error) else _cure(error)
+    # A node of a cluster has some of the ids, so the first ones may have worked; the others never will.
+    permanent = cure is not None and (not proven or cure is _CHECK_MODE)
     words = str(error).partition(_OUR_OWN_WORDS)[0] or type(error).__name__
     return ConnectionLost(f"{address}: {words}", permanent=permanent, cure=cure)
 
@@ -62,9 +66,9 @@ def _cure(error: BaseException) -> str | None:
     """What to change, if trying again cannot help."""
     for link in _chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):
-            return _CHECK_CERTIFICATES
+            return CHECK_CERTIFICATES
         if isinstance(link, ssl.SSLError) and _is_about_our_certificate(str(link).lower()):
-            return _CHECK_CLIENT_CERTIFICATE
+            return CHECK_CLIENT_CERTIFICATE
     if isinstance(error, exceptions.BusyLoadingError):
         # redis-py derives this one and AuthenticationError from ConnectionError: from the narrow to the wide.
         return None
@@ -80,6 +84,14 @@ def _cure(error: BaseException) -> str | None:
     ):
         return _CHECK_DATABASE
     return None
+
+
+def _is_about_a_cluster(error: object) -> bool:
+    """Whether the server has only some of the keys: MOVED, CROSSSLOT and the like."""
+    return isinstance(error, (exceptions.ClusterError, exceptions.ClusterCrossSlotError)) or (
+        isinstance(error, exceptions.ResponseError)
+        and str(error).lower().startswith(("moved ", "ask ", "crossslot ", "clusterdown "))
+    )
 
 
 def _is_about_our_certificate(words: str) -> bool:

@@ -299,14 +299,10 @@ class ResultConsumer(BaseResultConsumer):
         """Count it, say so, and end whom the options say."""
         waiting = [task_id for task_id in task_ids if task_id in self._consumed]
         self.counters.queues_lost += 1
-        log_safely(
-            _logger,
-            logging.WARNING,
-            "%s: the reply queue %s was deleted or has expired; %d futures were waiting for what may have been in it",
-            self.address.text,
-            name,
-            len(waiting),
-        )
+        text = "%s: the reply queue %s was deleted or has expired; %d futures were waiting for what may have been in it"
+        address, lost = self.address.text, len(waiting)
+        fields: dict[str, Any] = {"event": "queue_lost", "address": address, "queue": name, "pending": lost}
+        log_safely(_logger, logging.WARNING, text, address, name, lost, **fields)
         if self._options.on_reply_loss == "fail":
             for task_id in waiting:
                 self.fail(

@@ -8,6 +8,7 @@ import ssl
 from amqp import exceptions
 
 from bgresults.consumers.base import ConnectionLost
+from bgresults.consumers.tls import CHECK_CERTIFICATES, CHECK_CLIENT_CERTIFICATE
 
 __all__ = ["connection_lost", "other_reply_queue", "out_of_reach"]
 
@@ -21,8 +22,6 @@ _CHECK_ARGUMENTS = (
     "check queue_type and queue_expires in AMQPOptions, and the policies of the broker; a queue of that name that was "
     "made with other arguments cannot be used"
 )
-_CHECK_CERTIFICATES = "check ssl_ca_certs, and that the certificate is valid and made for the host in the URL"
-_CHECK_CLIENT_CERTIFICATE = "check ssl_certfile, ssl_keyfile and ssl_password"
 # RabbitMQ, of a queue that is there: its node is down, or going down; its process failed, or does not answer.
 _OUT_OF_REACH = (
     "is down or inaccessible",
@@ -80,9 +79,9 @@ def _words(error: BaseException) -> str:
 def _cure(error: BaseException) -> str | None:
     """What to change, if trying again cannot help."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _CHECK_CERTIFICATES
+        return CHECK_CERTIFICATES
     if isinstance(error, ssl.SSLError) and "alert" in str(error).lower():
-        return _CHECK_CLIENT_CERTIFICATE
+        return CHECK_CLIENT_CERTIFICATE
     if isinstance(error, exceptions.AccessRefused):
         return _CHECK_CREDENTIALS if "login" in str(error).lower() else _CHECK_PERMISSIONS
     if isinstance(error, exceptions.NotAllowed):

@@ -7,10 +7,15 @@
     future.result(timeout=5)
 """
 
-from bgresults.integrations.celery.dropin import install, uninstall
-from bgresults.integrations.celery.futures import CeleryResultFuture
-from bgresults.integrations.celery.groups import GroupFutures
-from bgresults.integrations.celery.registry import from_celery
-from bgresults.integrations.celery.watcher import CeleryResultWatcher
+try:
+    from bgresults.integrations.celery.dropin import install, uninstall
+    from bgresults.integrations.celery.futures import CeleryResultFuture
+    from bgresults.integrations.celery.groups import GroupFutures
+    from bgresults.integrations.celery.registry import from_celery
+    from bgresults.integrations.celery.watcher import CeleryResultWatcher
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] != "celery":
+        raise
+    raise ImportError("bgresults.integrations.celery needs Celery: pip install 'bgresults[celery]'") from error
 
 __all__ = ["CeleryResultFuture", "CeleryResultWatcher", "GroupFutures", "from_celery", "install", "uninstall"]

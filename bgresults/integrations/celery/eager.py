@@ -9,12 +9,12 @@ from celery import states
 from bgresults.integrations.celery.futures import CeleryResultFuture
 
 if TYPE_CHECKING:
-    from bgresults.integrations.celery.watcher import CeleryResultWatcher
+    from bgresults.integrations.celery.app_watcher import AppWatcher
 
 __all__ = ["finish", "finished_future"]
 
 
-def finished_future(watcher: CeleryResultWatcher, result: Any) -> CeleryResultFuture:
+def finished_future(watcher: AppWatcher, result: Any) -> CeleryResultFuture:
     """A future that has ended as an ``EagerResult`` says."""
     future = CeleryResultFuture(str(result.id), watcher)
     finish(future, result)

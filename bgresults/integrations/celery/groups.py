@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ALL_COMPLETED, Future, wait
-from typing import Any
+from typing import Any, overload
 
-from bgresults.futures import ResultFuture
+from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.gathering import GatheredFuture, own_exception
 
 __all__ = ["GroupFutures", "gathered", "leaves_of", "needs_chord"]
 
 
-class GroupFutures(Sequence[ResultFuture]):
+class GroupFutures(Sequence[CeleryResultFuture]):
     """The futures of a group's tasks, in the group's order; a sequence of them.
 
     Attributes:
@@ -26,19 +26,24 @@ class GroupFutures(Sequence[ResultFuture]):
     Dropping all of it stops the watching, like dropping a single future.
     """
 
+    id: str | None
+    futures: list[CeleryResultFuture]
+    values: Future[list[Any]]
+    body: Future[Any] | None
+
     def __init__(
         self,
         group_id: str | None,
         tree: Any,
-        futures: Sequence[ResultFuture],
+        futures: Sequence[CeleryResultFuture],
         body: Future[Any] | None = None,
-        behind: Sequence[ResultFuture] = (),
+        behind: Sequence[CeleryResultFuture] = (),
     ) -> None:
         self.id = group_id
         self.futures = list(futures)
         # Those that the body stands for, which may be a group as well.
         self._behind = list(behind)
-        self.values: Future[list[Any]] = gathered(tree, futures)
+        self.values = gathered(tree, futures)
         self.body = body
 
     def result(self, timeout: float | None = None) -> Any:
@@ -79,16 +84,19 @@ class GroupFutures(Sequence[ResultFuture]):
         pending = [future for future in (*self.futures, *self._behind) if not future.done()]
         if pending:
             options: dict[str, Any] = {} if signal is None else {"signal": signal}
-            app = pending[0]._app  # type: ignore[attr-defined]
-            app.control.revoke([future.task_id for future in pending], terminate=terminate, **options)
+            pending[0]._app.control.revoke([future.task_id for future in pending], terminate=terminate, **options)
 
     def __len__(self) -> int:
         return len(self.futures)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> CeleryResultFuture: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[CeleryResultFuture]: ...
+    def __getitem__(self, index: int | slice) -> CeleryResultFuture | list[CeleryResultFuture]:
         return self.futures[index]
 
-    def __iter__(self) -> Iterator[ResultFuture]:
+    def __iter__(self) -> Iterator[CeleryResultFuture]:
         return iter(self.futures)
 
     def __repr__(self) -> str:
@@ -113,12 +121,12 @@ def leaves_of(result: Any) -> list[Any]:
     return [leaf for child in result.results for leaf in leaves_of(child)]
 
 
-def gathered(tree: Any, futures: Sequence[ResultFuture]) -> GatheredFuture:
+def gathered(tree: Any, futures: Sequence[CeleryResultFuture]) -> GatheredFuture:
     """A future of the values of ``futures``, which are those of the leaves of ``tree``, nested as ``tree`` is."""
     return GatheredFuture(futures, _assembler(tree, list(futures)))
 
 
-def _assembler(tree: Any, futures: list[ResultFuture]) -> Callable[[], list[Any]]:
+def _assembler(tree: Any, futures: list[CeleryResultFuture]) -> Callable[[], list[Any]]:
     """Made of futures alone: a Celery result is not kept, since it unsubscribes when it goes."""
     shape = _shape(tree, iter(futures))
 
@@ -128,11 +136,11 @@ def _assembler(tree: Any, futures: list[ResultFuture]) -> Callable[[], list[Any]
     return lambda: values(shape)
 
 
-def _shape(tree: Any, futures: Iterator[ResultFuture]) -> list[Any]:
+def _shape(tree: Any, futures: Iterator[CeleryResultFuture]) -> list[Any]:
     return [_shape(child, futures) if hasattr(child, "results") else next(futures) for child in tree.results]
 
 
-def _item(future: ResultFuture, default: Any) -> Any:
+def _item(future: CeleryResultFuture, default: Any) -> Any:
     if not future.done():
         return default
     error = own_exception(future)

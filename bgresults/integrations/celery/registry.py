@@ -112,4 +112,5 @@ def _warn_of_many(app: Celery, record: _Record) -> None:
         _MANY,
         name_of(app),
         made[-1] - made[0],
+        event="many_watchers",
     )

@@ -57,7 +57,15 @@ class Revoker:
         except RuntimeError as error:
             # No thread to be had, or the interpreter is exiting. The next one that expires tries again.
             self._running = False
-            log_safely(_logger, logging.WARNING, "task %s expired and could not be revoked: %s", task_id, error)
+            log_safely(
+                _logger,
+                logging.WARNING,
+                "task %s expired and could not be revoked: %s",
+                task_id,
+                error,
+                event="not_revoked",
+                task_ids=[task_id],
+            )
 
     def _work(self) -> None:
         while True:
@@ -71,5 +79,11 @@ class Revoker:
                 self._app.control.revoke(task_ids)
             except Exception as error:  # noqa: BLE001 - a broker that is away, in whatever way
                 log_safely(
-                    _logger, logging.WARNING, "%d tasks that expired could not be revoked: %s", len(task_ids), error
+                    _logger,
+                    logging.WARNING,
+                    "%d tasks that expired could not be revoked: %s",
+                    len(task_ids),
+                    error,
+                    event="not_revoked",
+                    task_ids=task_ids,
                 )

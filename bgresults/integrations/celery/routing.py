@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from celery import Celery
     from typing_extensions import Self
 
-    from bgresults.integrations.celery.watcher import CeleryResultWatcher
+    from bgresults.integrations.celery.app_watcher import AppWatcher
 
 __all__ = ["ReplyRoute", "ReplyRouter", "looks_after_queues", "route_all"]
 
@@ -48,7 +48,7 @@ class ReplyRouter:
         watcher: where the replies should go. Its own, so it is held weakly by the signal alone.
     """
 
-    def __init__(self, watcher: CeleryResultWatcher) -> None:
+    def __init__(self, watcher: AppWatcher) -> None:
         self._watcher = watcher
         self._here = _Here()
         self._routes: set[ReplyRoute] = set()
@@ -260,7 +260,7 @@ class ReplyRoute:
         self.undo()
 
 
-def route_all(watcher: CeleryResultWatcher) -> ReplyRoute:
+def route_all(watcher: AppWatcher) -> ReplyRoute:
     """See :meth:`CeleryResultWatcher.route_replies`; the watcher is configured."""
     route = ReplyRoute(watcher._router)
     if watcher._settings.binding is None:

@@ -20,7 +20,7 @@ from bgresults.registration import take_back
 from bgresults.task_ids import task_id_of
 
 if TYPE_CHECKING:
-    from bgresults.integrations.celery.watcher import CeleryResultWatcher
+    from bgresults.integrations.celery.app_watcher import AppWatcher
 
 __all__ = ["Request", "Submission", "prepare", "run_request", "watch_following"]
 
@@ -40,7 +40,7 @@ class Request:
     options: dict[str, Any]
 
 
-def prepare(watcher: CeleryResultWatcher, request: Request) -> Submission:
+def prepare(watcher: AppWatcher, request: Request) -> Submission:
     """Watch what will be sent.
 
     Raises:
@@ -75,7 +75,7 @@ def prepare(watcher: CeleryResultWatcher, request: Request) -> Submission:
     return submission
 
 
-def run_request(watcher: CeleryResultWatcher, request: Request) -> CeleryResultFuture | GroupFutures:
+def run_request(watcher: AppWatcher, request: Request) -> CeleryResultFuture | GroupFutures:
     """Where tasks run eagerly: run it, in this thread, and return futures that have ended.
 
     Raises:
@@ -98,7 +98,7 @@ def run_request(watcher: CeleryResultWatcher, request: Request) -> CeleryResultF
 
 
 def watch_following(
-    watcher: CeleryResultWatcher, results: Sequence[Any], lifetime: Any, on_update: UpdateCallback | None
+    watcher: AppWatcher, results: Sequence[Any], lifetime: Any, on_update: UpdateCallback | None
 ) -> list[CeleryResultFuture]:
     """Watch all single results in these, and end each as soon as something before it has failed.
 
@@ -157,7 +157,7 @@ class Submission:
 
     def __init__(
         self,
-        watcher: CeleryResultWatcher,
+        watcher: AppWatcher,
         shipment: Shipment,
         futures: Sequence[CeleryResultFuture],
         *,

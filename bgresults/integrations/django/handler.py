@@ -54,11 +54,12 @@ class WatcherHandler(BaseConnectionHandler):
             aliases = self._aliases = aliases_in(getattr(django_settings, SETTING, None))
         return aliases
 
-    def __getitem__(self, alias: str) -> ResultWatcher:
+    def __getitem__(self, alias: str) -> CeleryResultWatcher:
         made: dict[str, ResultWatcher] = vars(self._connections)
-        found = made.get(alias)
+        # Of which class it is, the settings say; to type checkers it is that of `watcher` below.
+        found: Any = made.get(alias)
         if found is not None and not found.closed:
-            return found
+            return found  # type: ignore[no-any-return]
         if alias not in self.settings:
             known = ", ".join(map(repr, self.settings)) or "none"
             raise ImproperlyConfigured(f"{SETTING} has no alias {alias!r}; it has {known}")
@@ -68,7 +69,7 @@ class WatcherHandler(BaseConnectionHandler):
             found = made.get(alias)
             if found is None or found.closed:
                 made[alias] = found = fresh
-        return found
+        return found  # type: ignore[no-any-return]
 
     def create_connection(self, alias: str) -> ResultWatcher:
         """Make the watcher of an alias that is there."""

@@ -9,12 +9,13 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from bgresults.sse import HEADERS, asse, saw_end, sse
+from bgresults.task_ids import TaskId
 from bgresults.watcher import ResultWatcher
 
 __all__ = ["event_stream"]
 
 
-def event_stream(request: HttpRequest, watcher: ResultWatcher, task_id: Any, **options: Any) -> HttpResponseBase:
+def event_stream(request: HttpRequest, watcher: ResultWatcher, task_id: TaskId, **options: Any) -> HttpResponseBase:
     """Return a response that tells the states of a task as they come: ``docs/sse.md``. Never waits.
 
     For views of either kind, under WSGI and under ASGI. Who may see which task is for the view to decide, before.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from bgresults.forking import import_lock, leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.integrations.flask.settings import CELERY_APP, URL, Settings
+from bgresults.task_ids import TaskId
 from bgresults.watcher import ResultWatcher
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from bgresults.integrations.celery import CeleryResultFuture, GroupFutures
+    from bgresults.integrations.celery.sendable import ManyTasks, OneTask, SomeTasks
 
 __all__ = ["ApplicationResults"]
 
@@ -44,14 +48,22 @@ class ApplicationResults:
             watcher = self._open()
         return watcher
 
-    def watch(self, task_id: Any, **options: Any) -> ResultFuture:
+    def watch(self, task_id: TaskId, **options: Any) -> ResultFuture:
         """:meth:`ResultWatcher.watch`."""
         return self.watcher.watch(task_id, **options)
 
-    def watch_many(self, task_ids: Iterable[Any], **options: Any) -> list[ResultFuture]:
+    def watch_many(self, task_ids: Iterable[TaskId], **options: Any) -> list[ResultFuture]:
         """:meth:`ResultWatcher.watch_many`."""
         return self.watcher.watch_many(task_ids, **options)
 
+    @overload
+    def submit(self, task: ManyTasks, args: Any = None, kwargs: Any = None, **options: Any) -> GroupFutures: ...
+    @overload
+    def submit(
+        self, task: SomeTasks, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> CeleryResultFuture | Any: ...
+    @overload
+    def submit(self, task: OneTask, args: Any = None, kwargs: Any = None, **options: Any) -> CeleryResultFuture: ...
     def submit(self, task: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """``submit()`` of the watcher of a Celery application.
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from flask import Flask, current_app, has_app_context
 
 from bgresults.futures import ResultFuture
 from bgresults.integrations.flask.application import ApplicationResults
 from bgresults.integrations.flask.settings import read_config
+from bgresults.task_ids import TaskId
 from bgresults.watcher import ResultWatcher
+
+if TYPE_CHECKING:
+    from bgresults.integrations.celery import CeleryResultFuture, GroupFutures
+    from bgresults.integrations.celery.sendable import ManyTasks, OneTask, SomeTasks
 
 __all__ = ["BgResults"]
 
@@ -63,14 +68,22 @@ class BgResults:
         """
         return self._here().watcher
 
-    def watch(self, task_id: Any, **options: Any) -> ResultFuture:
+    def watch(self, task_id: TaskId, **options: Any) -> ResultFuture:
         """:meth:`ResultWatcher.watch`."""
         return self._here().watch(task_id, **options)
 
-    def watch_many(self, task_ids: Iterable[Any], **options: Any) -> list[ResultFuture]:
+    def watch_many(self, task_ids: Iterable[TaskId], **options: Any) -> list[ResultFuture]:
         """:meth:`ResultWatcher.watch_many`."""
         return self._here().watch_many(task_ids, **options)
 
+    @overload
+    def submit(self, task: ManyTasks, args: Any = None, kwargs: Any = None, **options: Any) -> GroupFutures: ...
+    @overload
+    def submit(
+        self, task: SomeTasks, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> CeleryResultFuture | Any: ...
+    @overload
+    def submit(self, task: OneTask, args: Any = None, kwargs: Any = None, **options: Any) -> CeleryResultFuture: ...
     def submit(self, task: Any, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         """:meth:`ApplicationResults.submit`."""
         return self._here().submit(task, args, kwargs, **options)

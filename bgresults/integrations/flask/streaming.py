@@ -9,13 +9,14 @@ from flask import Request, Response
 from bgresults.integrations.flask.application import ApplicationResults
 from bgresults.integrations.flask.extension import BgResults
 from bgresults.sse import HEADERS, saw_end, sse
+from bgresults.task_ids import TaskId
 from bgresults.watcher import ResultWatcher
 
 __all__ = ["event_stream"]
 
 
 def event_stream(
-    request: Request, watcher: ResultWatcher | BgResults | ApplicationResults, task_id: Any, **options: Any
+    request: Request, watcher: ResultWatcher | BgResults | ApplicationResults, task_id: TaskId, **options: Any
 ) -> Response:
     """Return a response that tells the states of a task as they come: ``docs/sse.md``. Never waits.
 

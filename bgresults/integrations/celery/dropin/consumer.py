@@ -23,8 +23,8 @@ from bgresults.integrations.celery.dropin.futures import DropInFuture
 from bgresults.integrations.celery.dropin.waiting import Wait, final_state
 from bgresults.integrations.celery.groups import leaves_of
 from bgresults.integrations.celery.registry import open_watcher
+from bgresults.lifetimes import DEFAULT_LIFETIME
 from bgresults.task_ids import task_id_of
-from bgresults.watcher import _DEFAULT
 
 if TYPE_CHECKING:
     from bgresults.integrations.celery.watcher import CeleryResultWatcher
@@ -180,7 +180,7 @@ class ResultConsumer(_Base):  # type: ignore[misc]  # Celery has no types
         """Watch ids: for as long as somebody holds the futures, or for the lifetime that the watcher has by default."""
         watcher = self.watcher
         watcher._configure()
-        deadline = None if forever else watcher._deadline(_DEFAULT)
+        deadline = None if forever else watcher._deadline(DEFAULT_LIFETIME)
         keys = [task_id_of(task_id) for task_id in task_ids]
         watcher._router.refuse_elsewhere(keys)
         return watcher._watch_as(DropInFuture, keys, deadline, on_update)

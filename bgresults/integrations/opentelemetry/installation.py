@@ -1,0 +1,160 @@
+""":func:`install`: have watchers tell OpenTelemetry what they wait for, and how they are doing."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from opentelemetry import metrics as api_metrics
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from bgresults.integrations.opentelemetry.carriers import Carriers
+from bgresults.integrations.opentelemetry.meters import Meters
+from bgresults.integrations.opentelemetry.spans import EndedWait, Spans, caller_context
+from bgresults.integrations.opentelemetry.spool import Spool
+from bgresults.observing import observe, unobserve
+from bgresults.session import Session
+from bgresults.tally import Tally
+from bgresults.waits import Wait
+from bgresults.watcher import ResultWatcher
+
+__all__ = ["Installation", "install"]
+
+_NAME = "bgresults"
+# Waits whose spans are still to be made: some megabytes, with their errors.
+_LIMIT = 20_000
+# Seconds that a process which ends gives to its last spans.
+_FAREWELL = 1.0
+
+
+_Note = tuple[Session, Context | None, Any]
+
+
+class _Telemetry:
+    """Observes watchers, see :mod:`bgresults.waits`, and puts down what ended, for the spool's thread."""
+
+    def __init__(self, spans: Spans | None, meters: Meters | None, tally: Tally) -> None:
+        self._spans = spans
+        self._meters = meters
+        self._tally = tally
+        self._histogram = None if meters is None else meters.wait_duration
+        self._has_work = spans is not None or self._histogram is not None
+        self.spool = Spool(self._handle, _LIMIT)
+
+    def started(self, session: Session) -> None:
+        self._tally.started(session)
+        if self._has_work:
+            self.spool.start()
+
+    def begun(self, session: Session) -> _Note:
+        return session, None if self._spans is None else caller_context(), self._tally.begun(session)
+
+    def ended(
+        self,
+        note: _Note,
+        wait: Wait,
+        ended_at: float,
+        outcome: str,
+        error: BaseException | None,
+        raw: Mapping[str, Any] | None,
+    ) -> None:
+        session, context, book = note
+        self._tally.ended(book, wait, ended_at, outcome, error, raw)
+        if not self._has_work:
+            return
+        span = None
+        if self._spans is not None:
+            span = EndedWait.of((session, context), wait, ended_at, outcome, error, raw)
+        self.spool.put((span, session, outcome, ended_at - wait.began_at))
+
+    def _handle(self, ended: tuple[EndedWait | None, Session, str, float]) -> None:
+        span, session, outcome, seconds = ended
+        if self._histogram is not None:
+            attributes = {"bgresults.watcher": session.settings.name, "bgresults.outcome": outcome}
+            self._histogram.record(seconds, attributes)
+        if self._spans is not None and span is not None:
+            self._spans.make(span)
+
+
+class Installation:
+    """What :func:`install` has done; undone by :meth:`undo`, or by leaving it as a context manager. Any thread."""
+
+    def __init__(self, telemetry: _Telemetry, carriers: Carriers, meters: Meters | None) -> None:
+        self._telemetry = telemetry
+        self._carriers = carriers
+        self._meters = meters
+        atexit.register(self._telemetry.spool.close, _FAREWELL)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until the spans of all waits that have ended are made; False if ``timeout`` seconds were too few.
+
+        What becomes of them then is for the SDK: its ``force_flush()`` comes after this.
+        """
+        return self._telemetry.spool.flush(timeout)
+
+    def undo(self) -> None:
+        """Record nothing more. Idempotent. The instruments remain, and say nothing."""
+        unobserve(self._telemetry)
+        self._carriers.listen_no_more()
+        if self._meters is not None:
+            self._meters.silent = True
+        atexit.unregister(self._telemetry.spool.close)
+        self._telemetry.spool.close(_FAREWELL)
+
+    def __enter__(self) -> Installation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.undo()
+
+
+def install(
+    watcher: ResultWatcher | None = None,
+    *,
+    traces: bool = True,
+    metrics: bool = True,
+    histogram: bool = False,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> Installation:
+    """Make a span of each wait, and record the metrics of docs/monitoring.md; best after the SDK was set up.
+
+    Spans are made in a thread of our own, some tenths of a second after the wait has ended: samplers, processors and
+    exporters hold up no result, and what they raise is logged.
+
+    Args:
+        watcher: whose; None for all watchers of this process and of its children, those that are made later as well.
+        traces, metrics: whether.
+        histogram: whether each wait is recorded in ``bgresults.wait.duration`` as well. The SDK takes longer to record
+            one than this library needs for a result; without it there is the sum of all, ``bgresults.wait.time``.
+        tracer_provider, meter_provider: None for the global ones.
+
+    Raises:
+        TypeError: ``watcher`` is none.
+        ValueError: neither traces nor metrics are wanted; or a histogram, but no metrics.
+    """
+    if watcher is not None and not isinstance(watcher, ResultWatcher):
+        raise TypeError(f"watcher must be a ResultWatcher or None, not {type(watcher).__name__}")
+    if not traces and not metrics:
+        raise ValueError("traces, metrics or both have to be wanted, not neither")
+    if histogram and not metrics:
+        raise ValueError("the histogram is one of the metrics, which are not wanted")
+    tally, carriers = Tally(), Carriers()
+    meters = (
+        Meters(api_metrics.get_meter(_NAME, meter_provider=meter_provider), tally, histogram=histogram)
+        if metrics
+        else None
+    )
+    spans = Spans(trace.get_tracer(_NAME, tracer_provider=tracer_provider), carriers) if traces else None
+    if traces:
+        carriers.listen()
+    telemetry = _Telemetry(spans, meters, tally)
+    observe(telemetry, watcher)
+    return Installation(telemetry, carriers, meters)
