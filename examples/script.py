@@ -3,7 +3,7 @@
 """
 
 import os
-from concurrent.futures import as_completed
+from concurrent.futures import Future, as_completed
 
 from celery import Celery
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -19,7 +19,7 @@ app = Celery("script", broker=REDIS_URL, backend=REDIS_URL, include=["examples.s
 def main(pages=24):
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
     with ResultWatcher.from_celery(app) as watcher, Progress(*columns) as display:
-        regions = {submit(watcher, display, region, pages): region for region in REGIONS}
+        regions: dict[Future, str] = {submit(watcher, display, region, pages): region for region in REGIONS}
         for future in as_completed(regions, timeout=120):
             try:
                 report = future.result()

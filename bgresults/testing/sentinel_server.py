@@ -20,7 +20,7 @@ _HASTE = ("info-period", 200, "publish-period", 200, "ask-period", 200, "min-lin
 class SentinelServer(RedisServer):
     """One sentinel: everything that :class:`~bgresults.testing.RedisServer` can do, but it holds no data.
 
-    Over a :meth:`restart` it keeps what it knows.
+    Over a :meth:`~bgresults.testing.RedisServer.restart` it keeps what it knows.
 
     Args:
         lines: of its configuration, without the port, such as ``["sentinel monitor mymaster 127.0.0.1 6379 2"]``.

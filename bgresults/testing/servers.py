@@ -88,6 +88,7 @@ class RedisServer(RedisAdministration):
         self._process: OwnedProcess | None = None
         self._owned_folder = OwnedFolder("bgresults-redis-")
         self._folder = self._owned_folder.path
+        #: The socket file, with ``unix_socket``; else None.
         self.socket_path = self._folder / "redis.sock" if unix_socket else None
 
     @property

@@ -73,6 +73,12 @@ class Launched:
                 continue  # It ended in the meantime, or is somebody else's.
         return found
 
+    def gunicorn(self) -> tuple[int, list[int]]:
+        """The pids of the master, and of its workers. The lowest need not be the oldest: pids begin anew."""
+        pids = [pid for pid, command in self.processes().items() if "gunicorn" in command]
+        (master,) = [pid for pid in pids if _parent_of(pid) not in pids]
+        return master, [pid for pid in pids if pid != master]
+
     def interrupt(self) -> None:
         """What Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
@@ -94,3 +100,8 @@ class Launched:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _parent_of(pid: int) -> int:
+    # After the name, which may have anything in it, but for the last parenthesis.
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

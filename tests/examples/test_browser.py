@@ -99,10 +99,10 @@ def test_closing_the_tab_ends_the_subscription(example: Example, page: Page, bro
 @pytest.mark.parametrize("example", ["flask"], indirect=True)
 def test_a_new_web_process_goes_on_where_the_old_one_was(example: Example, page: Page) -> None:
     """gunicorn is told to reload: the old process ends, and the page asks the new one."""
-    gunicorn = [pid for pid, command in example.launched.processes().items() if "gunicorn" in command]
+    master, _ = example.launched.gunicorn()
     page.press("watch", "North", 60)
     page.wait_for("Working")
-    os.kill(min(gunicorn), signal.SIGHUP)  # The master.
+    os.kill(master, signal.SIGHUP)
     page.wait_for("Reconnecting …")
     page.wait_for("Done")
     assert page.texts(".facts dd") == ["North", "60", "€ 103,800"]
@@ -111,10 +111,10 @@ def test_a_new_web_process_goes_on_where_the_old_one_was(example: Example, page:
 @pytest.mark.parametrize("example", ["flask"], indirect=True)
 def test_a_web_process_that_is_killed(example: Example, page: Page) -> None:
     """The browser itself notices, and asks the one that gunicorn starts in its place."""
-    gunicorn = [pid for pid, command in example.launched.processes().items() if "gunicorn" in command]
+    _, workers = example.launched.gunicorn()
     page.press("watch", "North", 60)
     page.wait_for("Working")
-    for pid in set(gunicorn) - {min(gunicorn)}:
+    for pid in workers:
         os.kill(pid, signal.SIGKILL)
     page.wait_for("Reconnecting …")
     page.wait_for("Done")

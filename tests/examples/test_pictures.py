@@ -7,7 +7,7 @@ import re
 from tests.examples.running import ROOT
 from tests.examples.screenshots import IMAGES
 
-_SHOWN = re.compile(r"images/([\w-]+\.png)")
+_SHOWN = re.compile(r"images/([\w-]+\.(?:png|svg))")
 _MOST_BYTES = 120_000
 
 

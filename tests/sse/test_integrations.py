@@ -69,7 +69,7 @@ class TestDjango:
         from django.conf import settings
 
         if not settings.configured:
-            settings.configure(USE_TZ=True)
+            settings.configure(SECRET_KEY="of a test", USE_TZ=True)
             django.setup()
 
     def test_under_wsgi(self, watcher: ResultWatcher) -> None:
