@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -83,6 +84,19 @@ def test_a_childs_child(listener: Listener, fork: Callable[[], int]) -> None:
         assert lock_is_free()
 
     assert run_in_child(child, fork=fork) == 0
+
+
+def test_whether_threads_may_be_looked_at() -> None:
+    def unnoticed() -> None:
+        assert not forking.knows_its_threads()
+        assert run_in_child(noticed) == 0, "Python has cleaned up"
+
+    def noticed() -> None:
+        assert forking.knows_its_threads()
+
+    assert forking.knows_its_threads()
+    assert run_in_child(noticed) == 0
+    assert run_in_child(unnoticed, fork=c_fork) == 0
 
 
 def test_a_grandchild_of_an_unnoticed_child(listener: Listener) -> None:
@@ -221,6 +235,37 @@ def test_registering_keeps_nothing_alive() -> None:
     del item
     gc.collect()
     assert reference() is None
+
+
+def test_looking_at_what_is_registered_while_others_register() -> None:
+    """As the status does, in a process that makes a watcher for each request."""
+    stop = threading.Event()
+    registering = threading.Event()
+
+    def register() -> None:
+        made: list[Listener] = []
+        while not stop.is_set():
+            made.append(Listener())
+            forking.register(made[-1])
+            registering.set()
+            if len(made) == 50:
+                made.clear()
+
+    kept = [Listener() for _ in range(300)]
+    for one in kept:
+        forking.register(one)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=register)
+    thread.start()
+    try:
+        assert registering.wait(20)
+        for _ in range(400):
+            assert len(forking.registered()) >= len(kept)
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(before)
 
 
 def test_many_forks_leave_the_parents_lock_free() -> None:

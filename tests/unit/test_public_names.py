@@ -227,6 +227,6 @@ def test_server_sent_events() -> None:
 
 def test_a_default_of_the_watcher_has_a_name() -> None:
     """In the help, instead of an address."""
-    assert "lifetime: float | _Default | None = <default_lifetime>" in str(
+    assert "lifetime: float | DefaultLifetime | None = <default_lifetime>" in str(
         inspect.signature(ResultWatcher.watch)
     ).replace("'", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -72,7 +71,7 @@ def test_silence_between_two_answers_is_none_of_it(clock: Clock, ends: tuple[soc
     """With a parser of the user's. The first answer comes in two pieces, the second one much later."""
     ours, theirs = ends
     connection: Any = redis.Connection(parser_class=_RESP2Parser, protocol=2)
-    connection._sock = DeadlineSocket(ours, math.inf)
+    connection._sock = DeadlineSocket(ours, clock.now + 60)
     connection._parser.on_connect(connection)
     reader = _RedisPyReader(connection, ours)
     for _ in range(3):

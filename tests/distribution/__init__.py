@@ -1,0 +1,1 @@
+"""``python -m tests.distribution``: builds what is released, and looks at it as a stranger gets it."""
