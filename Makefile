@@ -4,7 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 PYTEST_ARGS ?=
+# Of test-all: interpreters beside those on PATH; some of the environments, such as py310-lowest,py313-newest; some tests.
+PYTHONS ?= $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3.1?)
+ENVS ?=
+TESTS ?=
 # Of the workers in test-celery-versions: all, or such as 5.3,5.7.
 CELERY_VERSIONS ?= all
 # Of fuzz: cases for each serializer, and the seed that makes them; a new one if it is empty.
@@ -16,6 +21,9 @@ SEED ?=
 PORT ?= 8000
 REDIS ?=
 ASGI ?=
+# Of bench: three rounds of less work; a run to compare with.
+QUICK ?=
+AGAINST ?=
 # Of coverage: some tests, instead of all.
 FOLDERS ?=
 
@@ -26,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example-django example-flask example-script screenshots test test-unit test-full test-celery-versions celery-suite mutants fuzz soak coverage bench lint clean
+.PHONY: help demo example-django example-flask example-script screenshots test test-unit test-full test-all test-celery-versions celery-suite mutants fuzz soak coverage bench dist-test api docs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 29
@@ -58,14 +66,18 @@ example-script: $(STAMP) ## the same on the terminal
 screenshots: $(STAMP) ## take the pictures in docs/images anew; needs Chromium
 	$(PY) -m tests.examples.screenshots
 
-test: $(STAMP) ## all tests but the slow ones, in two halves at a time
-	$(PY) -m tests.halves -m "not slow" $(PYTEST_ARGS)
+test: $(STAMP) ## all tests but the slow ones, in three parts at a time
+	$(PY) -m tests.parts -m "not slow" $(PYTEST_ARGS)
 
 test-unit: $(STAMP) ## what needs no server
 	$(PY) -m pytest -m "not slow" tests/unit $(PYTEST_ARGS)
 
-test-full: $(STAMP) ## all tests
-	$(PY) -m pytest $(PYTEST_ARGS)
+test-full: $(STAMP) ## all tests, the long ones too, in three parts at a time
+	$(PY) -m tests.parts $(PYTEST_ARGS)
+
+test-all: $(STAMP) ## those of make test, with every Python from 3.10 on that is there, with the oldest and newest packages
+	$(PY) -m tox run $(if $(PYTHONS),--discover $(PYTHONS)) $(if $(ENVS),-e $(ENVS)) \
+	    $(if $(TESTS),-- pytest -m "not slow" $(TESTS))
 
 test-celery-versions: $(STAMP) ## workers, and a web process, with other versions of Celery
 	BGRESULTS_CELERY_VERSIONS=$(CELERY_VERSIONS) $(PY) -m pytest -m versions tests/versions $(PYTEST_ARGS)
@@ -85,8 +97,23 @@ soak: $(STAMP) ## everything at random, for ten minutes; or SECONDS=…, as befo
 coverage: $(STAMP) ## which lines and branches of the library the tests execute; or of FOLDERS='tests/unit …'
 	$(PY) -m tests.covering $(FOLDERS)
 
-bench: $(STAMP) ## the figures, ours beside Celery's
-	$(PY) -m benchmarks
+bench: $(STAMP) ## the figures, ours beside Celery's; rough ones: QUICK=1; what is different from a run: AGAINST=FILE
+	$(PY) -m benchmarks $(if $(QUICK),--quick) $(if $(AGAINST),--against '$(AGAINST)')
+
+dist-test: $(STAMP) ## sdist and wheel, each installed into an empty environment and used there
+	$(PY) -m tests.distribution
+
+api: $(STAMP) ## write the public names down, after a change of theirs that is meant
+	$(PY) -m tests.public_api
+
+$(DOCS_STAMP): $(STAMP)
+	@echo "Installing what the documentation is made with (once) ..."
+	@$(PY) -m pip install -qq -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS_STAMP) ## the documentation as a site, in build/docs; a warning is an error
+	$(PY) -m sphinx -q -W --keep-going -E -j auto docs build/docs
+	@echo "build/docs/index.html"
 
 lint: $(STAMP) ## ruff, mypy, pyright
 	$(PY) -m ruff check .
@@ -96,5 +123,5 @@ lint: $(STAMP) ## ruff, mypy, pyright
 	$(PY) -m pyright
 
 clean: ## remove all that was generated
-	rm -rf $(VENV) .celery-versions .coverage-data build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venvs .celery-versions .coverage-data build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bgresults.async_updates import AsyncStateStream
 from bgresults.errors import WatcherError, WouldDeadlockError
@@ -13,7 +13,7 @@ from bgresults.session_holder import closed_error
 from bgresults.sse.outcomes import plain_result
 from bgresults.sse.script import ResultFunction, Script, Settings
 from bgresults.sse.source import MOST_WAITING, Connection, checked_watcher
-from bgresults.task_ids import task_id_of
+from bgresults.task_ids import TaskId, task_id_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,7 +25,7 @@ __all__ = ["AsyncEventStream", "asse"]
 
 def asse(
     watcher: ResultWatcher,
-    task_id: Any,
+    task_id: TaskId,
     *,
     last_event_id: str | bytes | None = None,
     heartbeat: float = 15.0,
@@ -50,7 +50,7 @@ class AsyncEventStream(AsyncIterator[bytes]):
     asynchronous context manager as well.
     """
 
-    def __init__(self, watcher: ResultWatcher, task_id: Any, settings: Settings) -> None:
+    def __init__(self, watcher: ResultWatcher, task_id: TaskId, settings: Settings) -> None:
         self._watcher = watcher
         self._task_id = task_id
         self._script = Script(task_id_of(task_id), settings)

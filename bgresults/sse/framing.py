@@ -11,8 +11,8 @@ from typing import Final
 
 __all__ = ["HEADERS", "HEARTBEAT", "event", "retry_hint"]
 
-#: What a response with events has to say: that it is one, and that nobody on its way may keep, change or collect it.
 # A plain dict: some frameworks take other mappings for lists of pairs.
+#: What a response with events has to say: that it is one, and that nobody on its way may keep, change or collect it.
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache, no-transform",

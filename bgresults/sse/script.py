@@ -152,7 +152,9 @@ class Script:
         try:
             return self._settings.result(meta)
         except Exception as error:  # noqa: BLE001 - a function of the application's: the page shall see the end anyway
-            log_safely(_logger, logging.ERROR, "the result of task %r cannot be told", meta.task_id, error=error)
+            text = "the result of task %r cannot be told"
+            fields = {"event": "result_not_told", "task_id": meta.task_id}
+            log_safely(_logger, logging.ERROR, text, meta.task_id, error=error, **fields)
             return None
 
     def _text_of(self, form: dict[str, Any]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bgresults.errors import WatcherError, WouldDeadlockError
 from bgresults.sse.outcomes import plain_result
 from bgresults.sse.script import ResultFunction, Script, Settings
 from bgresults.sse.source import MOST_WAITING, Connection, checked_watcher
-from bgresults.task_ids import task_id_of
+from bgresults.task_ids import TaskId, task_id_of
 from bgresults.updates import StateStream
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["EventStream", "sse"]
 
 def sse(
     watcher: ResultWatcher,
-    task_id: Any,
+    task_id: TaskId,
     *,
     last_event_id: str | bytes | None = None,
     heartbeat: float = 15.0,
@@ -64,7 +64,7 @@ class EventStream(Iterator[bytes]):
     It is a context manager as well.
     """
 
-    def __init__(self, watcher: ResultWatcher, task_id: Any, settings: Settings) -> None:
+    def __init__(self, watcher: ResultWatcher, task_id: TaskId, settings: Settings) -> None:
         script = Script(task_id_of(task_id), settings)
         self._states = StateStream(
             lambda on_update: watcher.watch(task_id, on_update=on_update),

@@ -125,7 +125,7 @@ class TestWatch:
         project(BGRESULTS={"default": {"URL": nobody, "RETRY": {"INITIAL": 0.01}}})
         with _without_handlers():
             code, text, errors = run("watch", new_id(), "--timeout", "0.5")
-        assert (code, text) == (124, "")
+        assert (code, text) == (5, "")
         assert len([line for line in errors.splitlines() if "refused" in line]) == 1
         assert "sesame" not in errors
 

@@ -60,7 +60,8 @@ def _application(
     app.conf.update(
         broker_url="memory://",
         result_backend=redis_server.url(),
-        result_backend_transport_options={"global_keyprefix": key_prefix},
+        # Celery puts the separator behind it: before 5.6 or so in any case.
+        result_backend_transport_options={"global_keyprefix": key_prefix.removesuffix("_")},
     )
     writer = ResultWriter(redis_server, key_prefix)
 
@@ -69,7 +70,11 @@ def _application(
         writer.write(task_id, 3)
 
     monkeypatch.setattr(Celery, "send_task", perform)
-    project(BGRESULTS={"default": {"CELERY_APP": app}}, ROOT_URLCONF=__name__, ALLOWED_HOSTS=["testserver"])
+    project(
+        BGRESULTS={"default": {"CELERY_APP": app}},
+        ROOT_URLCONF=__name__,
+        ALLOWED_HOSTS=["testserver"],
+    )
     yield
     writer.close()
     connections.close_all()

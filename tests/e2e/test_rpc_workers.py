@@ -17,6 +17,7 @@ import pytest
 
 from bgresults import AMQPOptions, ResultWatcher, TaskFailedError, TaskRevokedError
 from bgresults.integrations.celery import CeleryResultWatcher
+from bgresults.options import Binding
 from tests.support import failures, wait_until
 from tests.support.results import new_id
 from tests.support.rpc_scene import play
@@ -138,7 +139,7 @@ def test_before_and_after(worker: TaskWorker, watcher: ResultWatcher, rabbitmq_u
 
 
 @pytest.mark.parametrize("binding", ["process", "task"])
-def test_sixteen_threads_in_any_order(worker_for: WorkerPool, rabbitmq_url: str, binding: str) -> None:
+def test_sixteen_threads_in_any_order(worker_for: WorkerPool, rabbitmq_url: str, binding: Binding) -> None:
     worker = rpc_worker(worker_for, rabbitmq_url)
     # Once, and not by sixteen threads at the same time.
     assert worker.sender is not None
@@ -167,7 +168,7 @@ def apps() -> Iterator[WebApps]:
 
 
 @pytest.mark.parametrize("binding", ["process", "task"])
-def test_an_application(worker_for: WorkerPool, rabbitmq_url: str, apps: WebApps, binding: str) -> None:
+def test_an_application(worker_for: WorkerPool, rabbitmq_url: str, apps: WebApps, binding: Binding) -> None:
     app = apps(rpc_worker(worker_for, rabbitmq_url).settings)
     queue = play(app, binding)
     if queue is not None:
@@ -201,7 +202,7 @@ def test_a_task_that_puts_another_in_its_place(worker_for: WorkerPool, rabbitmq_
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("binding", ["process", "task"])
 @pytest.mark.parametrize("version", chosen_versions())
-def test_versions(worker_for: WorkerPool, rabbitmq_url: str, apps: WebApps, version: str, binding: str) -> None:
+def test_versions(worker_for: WorkerPool, rabbitmq_url: str, apps: WebApps, version: str, binding: Binding) -> None:
     """Workers with other versions of Celery."""
     python = python_with(f"worker-{version}", [f"celery~={version}.0", "redis", "packaging", "msgpack", "PyYAML"])
     worker = rpc_worker(worker_for, rabbitmq_url, python=python)

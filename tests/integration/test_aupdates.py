@@ -193,7 +193,7 @@ def test_bad_arguments(watcher: ResultWatcher) -> None:
 
     async def scenario() -> None:
         with pytest.raises(TypeError, match="task_id"):
-            watcher.aupdates(5)
+            watcher.aupdates(5)  # type: ignore[arg-type]
 
     run(scenario)
     gc.collect()

@@ -235,7 +235,8 @@ class TestDeclareFor:
         wait_until(lambda: not writer.exists(task_id), "the queue to be deleted")
 
     def test_in_a_callback(self, watcher: ResultWatcher, writer: ReplyWriter) -> None:
-        task_id = watcher.declare_for(new_id())
+        task_id = new_id()
+        assert watcher.declare_for(task_id) == task_id
         raised: list[BaseException] = []
 
         def ask(_future: object) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bgresults import AMQPOptions, ResultWatcher
+from bgresults.options import Binding
 from tests.support import wait_until
 from tests.support.broker import ReplyWriter
 from tests.support.results import new_ids
@@ -61,7 +62,7 @@ def test_64_threads_on_2000_ids(writer: ReplyWriter, rabbitmq_url: str) -> None:
 
 @pytest.mark.allow_leaks("descriptors")
 @pytest.mark.parametrize("binding", ["process", "task"])
-def test_an_idle_watcher_uses_no_cpu(writer: ReplyWriter, rabbitmq_url: str, binding: str) -> None:
+def test_an_idle_watcher_uses_no_cpu(writer: ReplyWriter, rabbitmq_url: str, binding: Binding) -> None:
     """100 pending ids, heartbeats on, and for two seconds at most a handful of wake-ups' worth of CPU time."""
     with ResultWatcher(rabbitmq_url, amqp=AMQPOptions(binding=binding, heartbeat=4)) as watcher:
         futures = watcher.watch_many(new_ids(100))

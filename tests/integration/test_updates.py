@@ -71,6 +71,14 @@ def test_dropping_or_closing_it_ends_the_watch(watcher: ResultWatcher, writer: R
     assert watcher.pending == 0
 
 
+def test_leaving_it_ends_the_watch(watcher: ResultWatcher, writer: ResultWriter) -> None:
+    """Also if somebody still holds it."""
+    with watcher.updates(new_ids(1)[0]) as stream:
+        wait_until(lambda: len(writer.channels()) == 1, "the subscription")
+    wait_until(lambda: len(writer.channels()) == 0, "no channel")
+    assert list(stream) == []
+
+
 def test_not_on_the_drain_thread(watcher: ResultWatcher, writer: ResultWriter) -> None:
     future = watcher.watch(new_ids(1)[0])
     stream = watcher.updates(new_ids(1)[0])
@@ -94,4 +102,4 @@ def test_bad_arguments(watcher: ResultWatcher) -> None:
     with pytest.raises(ValueError, match="timeout"):
         watcher.updates("id", timeout=-1)
     with pytest.raises(TypeError, match="task_id"):
-        watcher.updates(5)
+        watcher.updates(5)  # type: ignore[arg-type]

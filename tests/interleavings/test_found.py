@@ -49,7 +49,7 @@ def by(actions: list[Action], name: str) -> Action:
         # Over, and nobody told the thread.
         pytest.param("close", "raise", {"close", "end", "wake"}, id="raise_in_close"),
         # The future's lock stayed locked, and the drain thread waited for it for ever.
-        pytest.param("result", "raise", {"_wait", "_condition"}, id="raise_in_result"),
+        pytest.param("result", "raise", {"_wait", "_own_condition"}, id="raise_in_result"),
         pytest.param("add_done_callback", "raise", {"_append_callback"}, id="raise_in_add_done_callback"),
         # So did that of the event.
         pytest.param("first_wait_ready", "raise", {"wait_ready", "wait_until_ready", "wait"}, id="raise_in_wait_ready"),

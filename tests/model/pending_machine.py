@@ -220,7 +220,7 @@ class PendingMachine(RuleBasedStateMachine):
         self._release([ref.task_id for ref in taken])
 
     def purge(self) -> None:
-        swept = self._swept(self.pending.purge)
+        swept = [ref.task_id for ref in self._swept(self.pending.purge)]
         assert Counter(swept) == self.swept
         self.swept.clear()
         self.ended["dropped"] += len(swept)
@@ -228,7 +228,7 @@ class PendingMachine(RuleBasedStateMachine):
 
     def released(self) -> None:
         released = self.pending.released
-        self._release([released.popleft() for _ in range(len(released))])
+        self._release([released.popleft().task_id for _ in range(len(released))])
 
     def _take(self, taken: list[FutureRef], waiting: list[Watch], end: str) -> None:
         """These were taken out: all that waited, but for those that left meanwhile, and those that came."""
@@ -269,10 +269,12 @@ class PendingMachine(RuleBasedStateMachine):
             if watch.ref() is None:
                 watch.changing = True
         result = sweep()
-        for watch in [watch for watch in self.live if watch.ref() is None and not self._registered(watch)]:
+        # Not all that have left: what the drain thread has just taken out is its own to count.
+        told = {id(ref) for ref in (*self.pending._swept, *(result or ()))}
+        for watch in [watch for watch in self.live if id(watch.ref) in told]:
             self.live.remove(watch)
             self.swept[watch.task_id] += 1
-        assert not any(watch.changing and watch.ref() is None for watch in self.live)
+        assert not any(watch.changing and watch.ref() is None and self._registered(watch) for watch in self.live)
         return result
 
     def _release(self, task_ids: Iterable[str]) -> None:

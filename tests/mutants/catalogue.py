@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.registry import REGISTRY_MUTANTS
+from tests.mutants.status import STATUS_MUTANTS
 from tests.mutants.streams import STREAM_MUTANTS
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -354,5 +355,6 @@ MUTANTS = (
         "tests/integration/test_rpc_queues.py::TestGhosts::test_of_an_id_that_is_watched_again",
     ),
     *REGISTRY_MUTANTS,
+    *STATUS_MUTANTS,
     *STREAM_MUTANTS,
 )

@@ -20,7 +20,7 @@ REGISTRY_MUTANTS = (
         "A future that ended in another way before it was dropped is counted once more.",
         "bgresults/pending.py",
         "                self._discard(ref, self._swept)\n",
-        "                self._discard(ref)\n                self._swept.append(ref.task_id)\n",
+        "                self._discard(ref)\n                self._swept.append(ref)\n",
         "tests/model/test_pending_model.py::test_any_order",
     ),
     Mutant(
@@ -88,9 +88,17 @@ REGISTRY_MUTANTS = (
         "slept-with-what-was-known-before",
         "The wish for another attempt is taken, and slept over.",
         "bgresults/drainer.py",
-        "                self._sleep(max(0.0, not_before - time.monotonic()) if self._probe_wanted else None)\n"
+        "                self._sleep(max(0.0, early) if self._probe_wanted else None)\n"
         "                self._look_around()\n",
-        "                self._idle_turn(max(0.0, not_before - time.monotonic()) if self._probe_wanted else 3600)\n",
+        "                self._idle_turn(max(0.0, early) if self._probe_wanted else 3600)\n",
         "tests/model/test_found.py::test_one_question_is_enough_for_another_attempt[wait_ready]",
+    ),
+    Mutant(
+        "backed-off-as-long-as-it-was-told-to",
+        "A back-off that is switched off while somebody is in it goes on all the same.",
+        "bgresults/drainer.py",
+        "        while (remaining := began + shortened(seconds) - time.monotonic()) > 0:\n",
+        "        seconds = shortened(seconds)\n        while (remaining := began + seconds - time.monotonic()) > 0:\n",
+        "tests/fakes/test_backoff.py::test_one_that_waits_already_tries_at_once",
     ),
 )

@@ -11,8 +11,8 @@ STREAM_MUTANTS = (
         "stream-outage-untold",
         "A page learns of an outage with the next heartbeat, when that may be over.",
         "bgresults/drainer.py",
-        "        session.outage_listeners.call()\n        log_safely(session.logger, logging.WARNING",
-        "        log_safely(session.logger, logging.WARNING",
+        "        session.outage_listeners.call()\n        log_outage(session, error)",
+        "        log_outage(session, error)",
         "tests/sse/test_life.py::test_a_patient_retry_policy_does_not_delay_the_news",
     ),
     Mutant(

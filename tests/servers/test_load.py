@@ -138,10 +138,13 @@ class TestNothingIsLost:
         assert len(report.pids) > workers
 
     def test_restarted_in_the_middle(self, run: Run, requests: int, workers: int) -> None:
-        """The Redis is killed, and comes back half a second later; gunicorn is reloaded meanwhile."""
+        """The Redis is killed, and comes back half a second after gunicorn was reloaded."""
         wait_until(lambda: stored(run.redis) > requests // 4, "a quarter of the results", SECONDS)
         run.redis.kill()
+        before = len(run.workers())
         run.reload()
+        # The old workers could be through with all of it otherwise before a new one has started.
+        wait_until(lambda: len(run.workers()) >= before + workers, "the new workers", 60)
         time.sleep(0.5)
         run.redis.start()
         report = run.finish(workers, SECONDS)

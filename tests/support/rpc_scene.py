@@ -14,6 +14,7 @@ from celery import Celery, chain, group
 
 from bgresults import AMQPOptions, NotWatchableError, ResultWatcher
 from bgresults.integrations.celery import CeleryResultWatcher
+from bgresults.options import Binding
 from tests.support.rpc_workers import WebApps
 from tests.support.tasks import adding_chain
 
@@ -22,7 +23,7 @@ __all__ = ["play"]
 WAIT = 30
 
 
-def play(app: Celery, binding: str) -> str | None:
+def play(app: Celery, binding: Binding) -> str | None:
     """Play it, and return what the reply queue was called. Raises AssertionError."""
     with ResultWatcher.from_celery(app, amqp=AMQPOptions(binding=binding)) as watcher:
         assert isinstance(watcher, CeleryResultWatcher)
