@@ -342,7 +342,7 @@ MUTANTS = (
         "rpc-acknowledged-elsewhere",
         "What came on a channel that is closed is acknowledged on the next one.",
         "bgresults/consumers/rpc/process_queue.py",
-        "        self._owner.queue_gone()\n",
+        "        self._owner._queue_gone()\n",
         "",
         "tests/integration/test_rpc_queues.py::TestDeletedInTheMiddle::test_before_what_came_is_acknowledged",
     ),

@@ -255,7 +255,7 @@ class ResultConsumer(BaseResultConsumer):
                 self._disconnect()
                 raise ConnectionLost(f"{self.address.text}: {closed}") from closed
 
-    def fail(self, task_id: str, error: WatcherError) -> None:
+    def _fail(self, task_id: str, error: WatcherError) -> None:
         """End an id with an error."""
         self.cancel_for(task_id)
         if self._on_error is not None:
@@ -279,23 +279,23 @@ class ResultConsumer(BaseResultConsumer):
 
     # -- QueuesOwner, RepliesOwner -----------------------------------------------------------------------------------
 
-    def arrived(self, message: Any) -> None:
+    def _arrived(self, message: Any) -> None:
         """Put a message aside. Called while the connection is read, so nothing else is done here."""
         self._replies.arrived(message)
 
-    def channel_reopened(self) -> None:
+    def _channel_reopened(self) -> None:
         """Forget what can no more be acknowledged."""
         self._replies.restart()
 
-    def queue_gone(self) -> None:
+    def _queue_gone(self) -> None:
         """Keep what came, and acknowledge none of it."""
         self._replies.orphan()
 
-    def is_consumed(self, task_id: str) -> bool:
+    def _is_consumed(self, task_id: str) -> bool:
         """Whether somebody asked for it."""
         return task_id in self._consumed
 
-    def queues_lost(self, task_ids: Iterable[str], name: str) -> None:
+    def _queues_lost(self, task_ids: Iterable[str], name: str) -> None:
         """Count it, say so, and end whom the options say."""
         waiting = [task_id for task_id in task_ids if task_id in self._consumed]
         self.counters.queues_lost += 1
@@ -305,11 +305,11 @@ class ResultConsumer(BaseResultConsumer):
         log_safely(_logger, logging.WARNING, text, address, name, lost, **fields)
         if self._options.on_reply_loss == "fail":
             for task_id in waiting:
-                self.fail(
+                self._fail(
                     task_id,
                     ReplyLostError(f"the reply queue {name!r} was deleted while task {task_id!r} was waited for"),
                 )
 
-    def refused(self, task_id: str, error: WatcherError) -> None:
+    def _refused(self, task_id: str, error: WatcherError) -> None:
         """Its queue cannot be consumed."""
-        self.fail(task_id, error)
+        self._fail(task_id, error)

@@ -105,22 +105,22 @@ class ProcessQueue:
                 [queue],
                 no_ack=self._no_ack,
                 auto_declare=False,
-                on_message=self._owner.arrived,
+                on_message=self._owner._arrived,
                 # A body that is neither bytes nor text is a message too.
-                on_decode_error=lambda message, _error: self._owner.arrived(message),
+                on_decode_error=lambda message, _error: self._owner._arrived(message),
                 prefetch_count=self._options.prefetch,
             ).consume()
         link.when_cancelled(self._on_cancel)
         self._declared = True
         if self._was_lost:
             self._was_lost = False
-            self._owner.queues_lost(list(self._ids), self._name)
+            self._owner._queues_lost(list(self._ids), self._name)
 
     def _is_there(self, link: Link) -> bool:
         if exists(link, self._name):
             return True
         # The broker closes the channel with that answer.
-        self._owner.queue_gone()
+        self._owner._queue_gone()
         return False
 
     def _on_cancel(self) -> None:

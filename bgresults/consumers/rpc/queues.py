@@ -24,19 +24,19 @@ Declared = Callable[["WatcherError | None"], object]
 class QueuesOwner(Protocol):
     """Who is told of what happens to queues; never while the connection is being read."""
 
-    def arrived(self, message: Any) -> None:
+    def _arrived(self, message: Any) -> None:
         """A message of kombu's: to be put aside, for this one does come while the connection is read."""
 
-    def channel_reopened(self) -> None:
+    def _channel_reopened(self) -> None:
         """What came on the former channel can no more be acknowledged; it comes again."""
 
-    def queue_gone(self) -> None:
+    def _queue_gone(self) -> None:
         """The same, but it does not come again: its queue was deleted."""
 
-    def queues_lost(self, task_ids: Iterable[str], name: str) -> None:
+    def _queues_lost(self, task_ids: Iterable[str], name: str) -> None:
         """A queue was deleted or has expired. These ids wait for what may have been in it."""
 
-    def refused(self, task_id: str, error: WatcherError) -> None:
+    def _refused(self, task_id: str, error: WatcherError) -> None:
         """The result of this id will not come here."""
 
 

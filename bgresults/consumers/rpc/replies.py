@@ -27,14 +27,14 @@ _QUIET: Final = 0.001
 class RepliesOwner(Protocol):
     """Who knows which ids are asked for, and passes on their states."""
 
-    def is_consumed(self, task_id: str) -> bool:
+    def _is_consumed(self, task_id: str) -> bool:
         """Whether somebody asked for it."""
         ...
 
     def on_state_change(self, meta: Mapping[str, Any], message: Any) -> None:
         """There is a state of an id that is consumed."""
 
-    def fail(self, task_id: str, error: WatcherError) -> None:
+    def _fail(self, task_id: str, error: WatcherError) -> None:
         """An id that is consumed ends with this error."""
 
 
@@ -118,18 +118,18 @@ class Replies:
         handled = 0
         while self._claimed:
             task_id = self._claimed.popleft()
-            for reply in self._unclaimed.claim(task_id) if self._owner.is_consumed(task_id) else ():
+            for reply in self._unclaimed.claim(task_id) if self._owner._is_consumed(task_id) else ():
                 handled += self._pass_on(task_id, reply)
         return handled
 
     def _pass_on(self, task_id: str, reply: Reply) -> int:
         """Pass on what is kept; decoded once more for each who asks later: each future has a value of its own."""
-        if not self._owner.is_consumed(task_id):
+        if not self._owner._is_consumed(task_id):
             return 0
         try:
             meta = reply.take_decoded() or self._decoded(reply)
         except ResultDecodeError as error:
-            self._owner.fail(task_id, error)
+            self._owner._fail(task_id, error)
             return 0
         self._owner.on_state_change(meta, reply)
         return 1
@@ -194,7 +194,7 @@ class Replies:
         task_id = meta["task_id"]
         reply.final = meta["status"] in READY_STATES
         reply.succeeded = meta["status"] == "SUCCESS"
-        if not self._owner.is_consumed(task_id):
+        if not self._owner._is_consumed(task_id):
             if len(reply.body) <= _SMALL:
                 reply.decoded = [meta]
             self._put_aside(task_id, reply, redelivered=bool(message.delivery_info.get("redelivered")))
@@ -225,10 +225,10 @@ class Replies:
         if not isinstance(task_id, str):
             # Of whatever task it was: nobody can be told.
             return
-        reply.seen = self._owner.is_consumed(task_id)
+        reply.seen = self._owner._is_consumed(task_id)
         if not reply.seen and self._unclaimed.ended(task_id):
             # It says nothing, and takes the place of nothing.
             return
         self._unclaimed.keep(task_id, reply)
         if reply.seen:
-            self._owner.fail(task_id, error)
+            self._owner._fail(task_id, error)

@@ -86,7 +86,7 @@ class TaskQueues:
     def consume(self, task_ids: Iterable[str]) -> None:
         for task_id in task_ids:
             if (why := _no_name(task_id)) is not None:
-                self._owner.refused(task_id, why)
+                self._owner._refused(task_id, why)
                 continue
             # Its queue may have been deleted a moment ago: that is on its way before the declaration is.
             self._unwanted.pop(task_id, None)
@@ -164,7 +164,7 @@ class TaskQueues:
         self._ids_by_tag[tag] = task_id
 
         def on_message(raw: Any) -> None:
-            owner.arrived(channel.message_to_python(raw))
+            owner._arrived(channel.message_to_python(raw))
 
         channel.basic_consume(
             queue=task_id,
@@ -178,7 +178,7 @@ class TaskQueues:
 
     def _start_over(self, suspects: Iterable[str]) -> None:
         """The channel is a new one: nothing is consumed any more."""
-        self._owner.channel_reopened()
+        self._owner._channel_reopened()
         again = set(self._active).difference(suspects)
         self._active.clear()
         self._ids_by_tag.clear()
@@ -202,7 +202,7 @@ class TaskQueues:
             self._gone.append(task_id)
             self._wanted[task_id] = None
         else:
-            self._owner.refused(
+            self._owner._refused(
                 task_id, NotWatchableError(f"the reply queue of task {task_id!r} cannot be consumed: {closed}")
             )
 
@@ -218,7 +218,7 @@ class TaskQueues:
     def _tell_of_the_gone(self) -> None:
         while self._gone:
             task_id = self._gone.pop()
-            self._owner.queues_lost([task_id], task_id)
+            self._owner._queues_lost([task_id], task_id)
 
     def _delete(self, link: Link, task_ids: list[str]) -> None:
         if not task_ids:
