@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from bgresults.benchmarking.publisher import Publisher
 from bgresults.benchmarking.senders import RedisAddress
+from bgresults.benchmarking.stolen import Disturbance
 from bgresults.testing.servers import LOOPBACK, RedisServer
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ Item = TypeVar("Item")
 _MORE = 3
 # Seconds after which there are no more rounds than were asked for, so that all questions together have an end.
 _LONG = 75.0
+# How many rounds of one set are measured again at most, because the host was busy with something else.
+_AGAIN = 5
 
 #: Bytes of a stored state.
 BODY_SIZES = {"200 B": 200, "4 KiB": 4096}
@@ -68,6 +71,8 @@ class AnyLab:
         self._settled = settings["settled"]
         # Metrics of the rounds that are going on: a question may have them several times over.
         self._fresh: set[str] = set()
+        # Whether the host of this machine was busy with something else while something was measured in this round.
+        self._disturbed = False
         self._say = settings["say"]
 
     def size(self, full: int, quick: int | None = None) -> int:
@@ -75,13 +80,22 @@ class AnyLab:
         return (quick or max(1, full // 4)) if self.quick else full
 
     def rounds(self) -> Iterator[int]:
-        """The numbers of the rounds. The server is empty at the start of each."""
+        """The numbers of the rounds. The server is empty at the start of each.
+
+        A round in which the host took processors away from this machine is measured again, whole, under its number.
+        """
         self._fresh.clear()
-        number, due, began = 0, self._rounds, time.monotonic()
+        number, due, again, began = 0, self._rounds, 0, time.monotonic()
         while number < due:
             self._say(f"round {number + 1} of {due}")
             self._empty()
+            self._disturbed = False
+            kept = self._lengths()
             yield number
+            if self._disturbed and again < _AGAIN and not self.quick:
+                again += 1
+                self._cut_back(kept)
+                continue
             number += 1
             short = time.monotonic() - began < _LONG
             if (
@@ -90,6 +104,22 @@ class AnyLab:
                 and not self._settled({name: self.records[name] for name in self._fresh})
             ):
                 due = min(due + _MORE, self._most)
+        if again:
+            self.note(f"measured again {again} times: the host took the processors away meanwhile")
+
+    def _lengths(self) -> dict[tuple[str, str], int]:
+        """How many values there are."""
+        return {
+            (metric, contender): len(values)
+            for metric, of_metric in self.records.items()
+            for contender, values in of_metric.items()
+        }
+
+    def _cut_back(self, lengths: dict[tuple[str, str], int]) -> None:
+        """Forget what was recorded since there were so many values."""
+        for metric, of_metric in self.records.items():
+            for contender, values in of_metric.items():
+                del values[lengths.get((metric, contender), 0) :]
 
     def _empty(self) -> None:
         """Rid the server of what the round before has left."""
@@ -108,9 +138,11 @@ class AnyLab:
         """
         gc.collect()
         gc.freeze()
+        disturbance, began = Disturbance(), time.monotonic()
         try:
             yield
         finally:
+            self._disturbed = self._disturbed or disturbance.is_more_than_normal(time.monotonic() - began)
             gc.unfreeze()
 
     def record(self, metric: str, contender: str, value: float) -> None:
