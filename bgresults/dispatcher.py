@@ -19,7 +19,7 @@ from bgresults.pending import FutureRef
 from bgresults.safe_logging import log_safely
 from bgresults.session import ErrorFactory, Session
 from bgresults.task_exceptions import exception_from
-from bgresults.waits import Wait, tell
+from bgresults.waits import Ending, Wait, tell
 
 __all__ = ["Dispatcher", "SessionEnded"]
 
@@ -43,6 +43,8 @@ class Dispatcher:
         self._pending = session.pending
         self._counters = session.counters
         self._slow_callbacks: set[str] = set()
+        # Those that somebody observes, and has not been told of yet.
+        self._endings: list[Ending] = []
 
     # -- states ------------------------------------------------------------------------------------------------------
 
@@ -83,17 +85,22 @@ class Dispatcher:
 
     def fail(self, refs: Iterable[FutureRef], make_error: ErrorFactory) -> None:
         """End futures that were taken out with an error each."""
+        self._fail(refs, make_error)
+        self.tell_endings()
+
+    def fail_all(self, make_error: ErrorFactory) -> None:
+        """End everything that is pending."""
+        for task_id in self._pending.ids():
+            self._fail(self._pending.take(task_id), make_error)
+        self.tell_endings()
+
+    def _fail(self, refs: Iterable[FutureRef], make_error: ErrorFactory) -> None:
         for ref in refs:
             future = ref()
             if future is None:
                 self._dropped(ref)
             else:
                 self._finish(ref, future, None, make_error())
-
-    def fail_all(self, make_error: ErrorFactory) -> None:
-        """End everything that is pending."""
-        for task_id in self._pending.ids():
-            self.fail(self._pending.take(task_id), make_error)
 
     def expire(self, now: float) -> list[str]:
         """End the futures whose lifetime is over; returns their ids."""
@@ -105,13 +112,21 @@ class Dispatcher:
                 continue
             error = WatchExpiredError(f"task {ref.task_id!r} did not end within the lifetime of the watch")
             self._finish(ref, future, None, error)
+        self.tell_endings()
         return [ref.task_id for ref in expired]
+
+    def tell_endings(self) -> None:
+        """Tell whoever observes the waits that have ended: once for all that came together, a call for each is dear."""
+        if self._endings:
+            endings, self._endings = self._endings, []
+            tell(endings)
 
     # -- one future --------------------------------------------------------------------------------------------------
 
     def _dropped(self, ref: FutureRef) -> None:
         self._counters.dropped += 1
-        tell(ref, "dropped")
+        if type(ref) is Wait:
+            self._endings.append((ref, "dropped", None, None))
 
     def _finish(
         self,
@@ -131,7 +146,8 @@ class Dispatcher:
         if callbacks is None:
             # Cancelled, or finished from outside, after it was taken out for this.
             self._counters.cancelled += 1
-            tell(ref, "cancelled")
+            if type(ref) is Wait:
+                self._endings.append((ref, "cancelled", None, None))
             return
         if exception is None:
             self._counters.resolved += 1
@@ -143,12 +159,13 @@ class Dispatcher:
             self._counters.failed += 1
             outcome = "failed"
         if type(ref) is Wait:
-            # Asked here as well: a call for each result would cost more than the question.
-            tell(ref, outcome, exception, raw)
+            self._endings.append((ref, outcome, exception, raw))
         for callback in callbacks:
             self._run(callback, future, future)
 
     def _run(self, callback: Callable[[Any], object], argument: Any, future: ResultFuture) -> None:
+        # It may take its time, which those that have ended did not wait for.
+        self.tell_endings()
         started = time.monotonic()
         try:
             callback(argument)

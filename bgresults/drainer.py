@@ -20,7 +20,7 @@ from bgresults.outage_records import log_outage, log_recovery
 from bgresults.pending import FutureRef
 from bgresults.retry import retrying, shortened
 from bgresults.session import Command, Session, State
-from bgresults.waits import tell
+from bgresults.waits import tell_of
 
 __all__ = ["Drainer"]
 
@@ -221,6 +221,7 @@ class Drainer:
         session = self._session
         if session.pid != os.getpid() or session.ended is not None or session.owner() is None:
             raise SessionEnded
+        self._dispatcher.tell_endings()
         self._take_commands()
         self._take_released()
         self._take_dropped()
@@ -301,8 +302,7 @@ class Drainer:
             self._let_go(refs, "dropped")
 
     def _let_go(self, refs: list[FutureRef], outcome: str) -> None:
-        for ref in refs:
-            tell(ref, outcome)
+        tell_of(refs, outcome)
         self._release([ref.task_id for ref in refs])
 
     def _release(self, task_ids: list[str]) -> None:

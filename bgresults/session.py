@@ -31,7 +31,7 @@ from bgresults.outage_log import OutageLog
 from bgresults.pending import FutureRef, PendingResults
 from bgresults.reply_queues import new_reply_queue
 from bgresults.stats import Counters, WatcherStats
-from bgresults.waits import Observer, tell
+from bgresults.waits import Observer, tell_of
 from bgresults.wakeup import Wakeup
 
 __all__ = ["Command", "ErrorFactory", "Session", "SessionSettings", "State"]
@@ -238,10 +238,8 @@ class Session:
             counters.cancelled += len(cancelled)
             dropped = self.pending.purge()
             counters.dropped += len(dropped)
-        for ref in cancelled:
-            tell(ref, "cancelled")
-        for ref in dropped:
-            tell(ref, "dropped")
+        tell_of(cancelled, "cancelled")
+        tell_of(dropped, "dropped")
 
     def current_refusal(self) -> ErrorFactory | None:
         """Why a future that has just been registered must not stay so."""

@@ -13,13 +13,12 @@ import time
 import weakref
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from bgresults import forking
 from bgresults.session import Session, State
-from bgresults.waits import Wait
+from bgresults.waits import Ending, WatchCall
 
 __all__ = ["BOUNDARIES", "COUNTED", "OUTCOMES", "STATES", "Tally", "Totals", "Waits"]
 
@@ -53,7 +52,7 @@ _MANY = 20
 
 
 class Waits:
-    """How long waits with one outcome took. One thread writes, as with :class:`~bgresults.stats.Counters`.
+    """How long waits with one outcome took.
 
     Attributes:
         counts: how many were no longer than each boundary, and longer than the one before; the last one has no bound.
@@ -175,20 +174,18 @@ class Tally:
             self._on_start()
         return book
 
-    def ended(
-        self,
-        note: _Book,
-        wait: Wait,
-        ended_at: float,
-        outcome: str,
-        error: BaseException | None,
-        raw: Mapping[str, Any] | None,
-    ) -> None:
-        """Note how long it took."""
-        seconds = ended_at - wait.began_at
-        waits = note.waits[outcome]
-        waits.counts[bisect_left(self.boundaries, seconds)] += 1
-        waits.seconds += seconds
+    def ended(self, note: _Book, call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
+        """Note how long they took: all the same, since they began together and are told of together."""
+        seconds = ended_at - call.began_at
+        bucket = bisect_left(self.boundaries, seconds)
+        outcomes = [outcome for _, outcome, _, _ in endings]
+        # Callers note what is at hand or refused, while the drain thread notes the rest.
+        with forking.leaf_lock():
+            for outcome in set(outcomes):
+                count = outcomes.count(outcome)
+                waits = note.waits[outcome]
+                waits.counts[bucket] += count
+                waits.seconds += count * seconds
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from bgresults.futures import ResultFuture
@@ -17,13 +17,16 @@ from bgresults.pending import FutureRef
 from bgresults.safe_logging import log_safely
 
 __all__ = [
+    "Ending",
     "Observer",
     "Wait",
+    "WatchCall",
     "everywhere",
     "observe_everywhere",
     "observe_no_more",
     "tell",
     "tell_at_once",
+    "tell_of",
     "waits_for",
 ]
 
@@ -44,36 +47,42 @@ class Observer(Protocol):
         """Futures are about to be registered: what to note of it. In the thread of the caller, once for each call."""
         ...
 
-    def ended(
-        self,
-        note: Any,
-        wait: Wait,
-        ended_at: float,
-        outcome: str,
-        error: BaseException | None,
-        raw: Mapping[str, Any] | None,
-    ) -> None:
-        """One of them has ended. On the drain thread, or in the thread of a caller.
+    def ended(self, note: Any, call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
+        """Some of them have ended. On the drain thread, or in the thread of a caller.
 
         Args:
             note: what :meth:`begun` returned.
-            wait: which one.
-            ended_at: on the clock of ``time.monotonic``.
-            outcome: ``resolved``, ``failed``, ``cancelled``, ``dropped`` or ``expired``, as in
-                :class:`~bgresults.WatcherStats`; or ``refused``, of a future that had failed when it was handed out.
-            error: what the future ended with, if that is an exception.
-            raw: the final state as it was decoded, if it ended with one.
+            call: the call that registered them.
+            ended_at: on the clock of ``time.monotonic``. Those that end together, because their states were read
+                together, are told together, when the last of them has ended: some milliseconds late at most.
+            endings: which ones, and how; in that order.
         """
 
 
-class Wait(FutureRef):
-    """A reference that knows since when its future is waited for, and who wants to know of its end."""
+class WatchCall:
+    """What is noted of one call that registers futures."""
 
     __slots__ = ("began_at", "notes")
 
-    #: On the clock of ``time.monotonic``.
-    began_at: float
-    notes: tuple[tuple[Observer, object], ...]
+    def __init__(self, observers: Iterable[Observer], session: Any) -> None:
+        #: What each observer has noted.
+        self.notes = tuple((observer, observer.begun(session)) for observer in observers)
+        #: On the clock of ``time.monotonic``.
+        self.began_at = time.monotonic()
+
+
+class Wait(FutureRef):
+    """A reference that knows which call has registered it, and so who wants to know of its end."""
+
+    __slots__ = ("call",)
+
+    call: WatchCall
+
+
+#: Which wait; its outcome: ``resolved``, ``failed``, ``cancelled``, ``dropped`` or ``expired``, as in
+#: :class:`~bgresults.WatcherStats`, or ``refused``, of a future that had failed when it was handed out; what the future
+#: ended with, if that is an exception; and the final state as it was decoded, if it ended with one.
+Ending = tuple[Wait, str, BaseException | None, Mapping[str, Any] | None]
 
 
 def waits_for(
@@ -81,42 +90,51 @@ def waits_for(
     dropped: Callable[[weakref.ref[ResultFuture]], object],
     deadline: float | None,
     session: Any,
-) -> list[FutureRef]:
+) -> list[Wait]:
     """Refer to new futures as :func:`~bgresults.pending.reference` does, on behalf of the session's observers."""
-    notes = tuple((observer, observer.begun(session)) for observer in session.observers)
-    began_at = time.monotonic()
-    waits: list[FutureRef] = []
+    call = WatchCall(session.observers, session)
+    waits: list[Wait] = []
     for future in futures:
         wait = Wait(future, dropped)
         wait.task_id = future.task_id
         wait.deadline = deadline
-        wait.began_at = began_at
-        wait.notes = notes
+        wait.call = call
         waits.append(wait)
     return waits
 
 
-def tell(
-    ref: FutureRef, outcome: str, error: BaseException | None = None, raw: Mapping[str, Any] | None = None
-) -> None:
-    """Tell whoever observes this wait that it has ended; that is nobody if the reference is a plain one."""
-    if type(ref) is not Wait:
-        return
+def tell(endings: Sequence[Ending]) -> None:
+    """Tell whoever observes these waits that they have ended: once for those of one call that follow each other."""
     now = time.monotonic()
-    for observer, note in ref.notes:
+    first = 0
+    call = endings[0][0].call
+    for number, ending in enumerate(endings):
+        if ending[0].call is not call:
+            _tell_of_call(call, now, endings[first:number])
+            first, call = number, ending[0].call
+    _tell_of_call(call, now, endings[first:] if first else endings)
+
+
+def _tell_of_call(call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
+    for observer, note in call.notes:
         try:
-            observer.ended(note, ref, now, outcome, error, raw)
+            observer.ended(note, call, ended_at, endings)
         except Exception as failure:  # noqa: BLE001 - whoever watches the waiting must not disturb it
             log_safely(_logger, logging.ERROR, "an observer of waits failed", error=failure, event="telemetry_failed")
 
 
+def tell_of(refs: Iterable[FutureRef], outcome: str) -> None:
+    """:func:`tell` of those among these references that somebody observes, all of which have ended like that."""
+    endings: list[Ending] = [(ref, outcome, None, None) for ref in refs if type(ref) is Wait]
+    if endings:
+        tell(endings)
+
+
 def tell_at_once(session: Any, futures: list[ResultFuture], outcome: str) -> None:
     """Tell the session's observers of futures that had ended when they were handed out: nobody waited for them."""
-    if session.observers:
-        for wait in waits_for(futures, _nothing, None, session):
-            future = wait()
-            assert future is not None
-            tell(wait, outcome, future._exception, future._raw)
+    if session.observers and futures:
+        waits = waits_for(futures, _nothing, None, session)
+        tell([(wait, outcome, future._exception, future._raw) for wait, future in zip(waits, futures, strict=True)])
 
 
 def _nothing(_ref: weakref.ref[ResultFuture]) -> None:

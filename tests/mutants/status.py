@@ -47,4 +47,29 @@ STATUS_MUTANTS = (
         "        late = False\n",
         "tests/status/test_report.py::test_a_callback_that_holds_everything_up_is_named",
     ),
+    Mutant(
+        "told-after-the-callbacks",
+        "What had ended before a slow callback seems to have been waited for until that was over.",
+        "bgresults/dispatcher.py",
+        "        self.tell_endings()\n        started = time.monotonic()\n",
+        "        started = time.monotonic()\n",
+        "tests/monitoring/test_waits.py::test_what_has_ended_does_not_wait_for_a_callback",
+    ),
+    Mutant(
+        "told-as-another-call's",
+        "What is read together is taken for what was watched together: it has the context and the time of another call.",
+        "bgresults/waits.py",
+        "        if ending[0].call is not call:\n",
+        "        if False:\n",
+        "tests/monitoring/test_waits.py::test_each_call_has_its_own_note",
+    ),
+    Mutant(
+        "told-with-the-next-message",
+        "The end of a watch that expired is told when something else happens, which may be never.",
+        "bgresults/dispatcher.py",
+        "        self.tell_endings()\n        return [ref",
+        "        return [ref",
+        "tests/monitoring/test_waits.py::"
+        "test_a_cancelled_and_an_expired_one_are_told_of_without_waiting_for_the_next_message",
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +20,7 @@ from bgresults.integrations.opentelemetry.spool import Spool
 from bgresults.observing import observe, unobserve
 from bgresults.session import Session
 from bgresults.tally import Tally
-from bgresults.waits import Wait
+from bgresults.waits import Ending, WatchCall
 from bgresults.watcher import ResultWatcher
 
 __all__ = ["Installation", "install"]
@@ -54,23 +54,17 @@ class _Telemetry:
     def begun(self, session: Session) -> _Note:
         return session, None if self._spans is None else caller_context(), self._tally.begun(session)
 
-    def ended(
-        self,
-        note: _Note,
-        wait: Wait,
-        ended_at: float,
-        outcome: str,
-        error: BaseException | None,
-        raw: Mapping[str, Any] | None,
-    ) -> None:
+    def ended(self, note: _Note, call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
         session, context, book = note
-        self._tally.ended(book, wait, ended_at, outcome, error, raw)
+        self._tally.ended(book, call, ended_at, endings)
         if not self._has_work:
             return
-        span = None
-        if self._spans is not None:
-            span = EndedWait.of((session, context), wait, ended_at, outcome, error, raw)
-        self.spool.put((span, session, outcome, ended_at - wait.began_at))
+        seconds = ended_at - call.began_at
+        for ending in endings:
+            span = None
+            if self._spans is not None:
+                span = EndedWait.of((session, context), call.began_at, ended_at, ending)
+            self.spool.put((span, session, ending[1], seconds))
 
     def _handle(self, ended: tuple[EndedWait | None, Session, str, float]) -> None:
         span, session, outcome, seconds = ended

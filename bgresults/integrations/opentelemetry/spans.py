@@ -20,7 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 from bgresults.integrations.opentelemetry.carriers import Carriers, carrier_of
 from bgresults.session import Session
-from bgresults.waits import Wait
+from bgresults.waits import Ending
 
 __all__ = ["EndedWait", "Spans", "caller_context"]
 
@@ -45,21 +45,16 @@ class EndedWait(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        note: tuple[Session, Context | None],
-        wait: Wait,
-        ended_at: float,
-        outcome: str,
-        error: BaseException | None,
-        raw: Mapping[str, Any] | None,
+        cls, note: tuple[Session, Context | None], began_at: float, ended_at: float, ending: Ending
     ) -> EndedWait:
         """Of a wait that has just ended; on the drain thread."""
+        wait, outcome, error, raw = ending
         status = name = carrier = None
         if raw is not None:
             status, name = raw["status"], raw.get("name")
             if raw.get("stamped_headers"):
                 carrier = carrier_of(raw)
-        return cls(*note, wait.task_id, wait.began_at, ended_at, outcome, error, status, name, carrier)
+        return cls(*note, wait.task_id, began_at, ended_at, outcome, error, status, name, carrier)
 
 
 def caller_context() -> Context | None:

@@ -1,0 +1,130 @@
+"""When an observer is told that waits have ended: together where they end together, and never later than a callback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from bgresults import ResultWatcher
+from bgresults.observing import observe, unobserve
+from bgresults.tally import Tally
+from bgresults.waits import Ending, WatchCall
+from tests.monitoring.conftest import NAME
+from tests.support.results import ResultWriter, new_id, new_ids, state_body
+from tests.support.waiting import wait_until
+
+WAIT = 20
+
+
+class Recorder:
+    """Notes each call of ``ended()``: what was noted of the call of ``watch()``, and the ids with their outcomes."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, list[tuple[str, str]]]] = []
+        self._calls = 0
+
+    def started(self, session: Any) -> None:
+        """Nothing to note."""
+
+    def begun(self, session: Any) -> int:
+        self._calls += 1
+        return self._calls
+
+    def ended(self, note: int, call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
+        self.told.append((note, [(wait.task_id, outcome) for wait, outcome, _, _ in endings]))
+
+    @property
+    def ids(self) -> list[str]:
+        """Of whose end it was told."""
+        return [task_id for _, endings in self.told for task_id, _ in endings]
+
+
+@pytest.fixture
+def recorder(watcher: ResultWatcher) -> Iterator[Recorder]:
+    made = Recorder()
+    observe(made, watcher)
+    yield made
+    unobserve(made)
+
+
+def test_those_that_end_together_are_told_of_together(
+    watcher: ResultWatcher, writer: ResultWriter, recorder: Recorder
+) -> None:
+    ids = new_ids(100)
+    for task_id in ids:
+        writer.write(task_id, 1)
+    futures = watcher.watch_many(ids)
+    assert [future.result(WAIT) for future in futures] == [1] * 100
+    wait_until(lambda: recorder.told, "it is told")
+    # One MGET has brought them.
+    assert recorder.told == [(1, [(task_id, "resolved") for task_id in ids])]
+
+
+def test_each_call_has_its_own_note(watcher: ResultWatcher, writer: ResultWriter, recorder: Recorder) -> None:
+    ids = new_ids(4)
+    first, second = watcher.watch_many(ids[:2]), watcher.watch_many(ids[2:])
+    # In one transaction, so that all come at once.
+    writer.write_all({task_id: state_body(task_id) for task_id in (ids[0], ids[2], ids[1], ids[3])})
+    for future in (*first, *second):
+        future.result(WAIT)
+    wait_until(lambda: len(recorder.ids) == 4, "all is told")
+    notes = {task_id: note for note, endings in recorder.told for task_id, _ in endings}
+    assert notes == {ids[0]: 1, ids[1]: 1, ids[2]: 2, ids[3]: 2}
+
+
+def test_what_has_ended_does_not_wait_for_a_callback(
+    watcher: ResultWatcher, writer: ResultWriter, recorder: Recorder
+) -> None:
+    ids = new_ids(2)
+    told: list[list[str]] = []
+    _first, second = watcher.watch_many(ids)
+    second.add_done_callback(lambda _future: told.append(recorder.ids))
+    # In one transaction, so that both come at once.
+    writer.write_all({task_id: state_body(task_id) for task_id in ids})
+    wait_until(lambda: told, "the callback ran")
+    assert told == [ids]
+
+
+def test_a_cancelled_and_an_expired_one_are_told_of_without_waiting_for_the_next_message(
+    watcher: ResultWatcher, recorder: Recorder
+) -> None:
+    watcher.wait_ready(WAIT)
+    cancelled, expired = watcher.watch(new_id()), watcher.watch(new_id(), lifetime=0.01)
+    cancelled.cancel()
+    expired.exception(WAIT)
+    outcomes = {cancelled.task_id: "cancelled", expired.task_id: "expired"}
+    wait_until(lambda: len(recorder.ids) == 2, "both are told of")
+    assert dict(ending for _, endings in recorder.told for ending in endings) == outcomes
+
+
+def test_those_that_nobody_can_wait_for_any_more_are_told_of(watcher: ResultWatcher, recorder: Recorder) -> None:
+    future = watcher.watch(new_id())
+    watcher.close()
+    assert future.exception(WAIT) is not None
+    assert recorder.told == [(1, [(future.task_id, "failed")])]
+
+
+def test_a_histogram_counts_all_that_ended_together(watcher: ResultWatcher, writer: ResultWriter) -> None:
+    tally = Tally()
+    observe(tally, watcher)
+    try:
+        ids = new_ids(100)
+        for task_id in ids[:60]:
+            writer.write(task_id)
+        for task_id in ids[60:]:
+            writer.write(task_id, {"exc_type": "KeyError", "exc_message": ["x"], "exc_module": "builtins"}, "FAILURE")
+        futures = watcher.watch_many(ids)
+        for future in futures:
+            future.exception(WAIT)
+        wait_until(lambda: _counted(tally) == {"resolved": 60, "failed": 40}, "all are counted")
+        waits = tally.totals()[NAME].waits
+        assert 0 < waits["resolved"].seconds / 60 == pytest.approx(waits["failed"].seconds / 40)
+    finally:
+        unobserve(tally)
+
+
+def _counted(tally: Tally) -> dict[str, int]:
+    found = tally.totals().get(NAME)
+    return {} if found is None else {outcome: sum(waits.counts) for outcome, waits in found.waits.items()}
