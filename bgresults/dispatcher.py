@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bgresults.errors import WatcherError, WatchExpiredError
+from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.meta import READY_STATES, TaskMeta
 from bgresults.pending import FutureRef
@@ -42,6 +43,8 @@ class Dispatcher:
         self._session = session
         self._pending = session.pending
         self._counters = session.counters
+        # Of this process, where this thread was born. After a callback it is certain again, see _run().
+        self._lock = leaf_lock()
         self._slow_callbacks: set[str] = set()
         # Those that somebody observes, and has not been told of yet.
         self._endings: list[Ending] = []
@@ -141,7 +144,7 @@ class Dispatcher:
             self._run(future._on_update, final, future)
         if raw is not None:
             future._raw = raw
-        callbacks = future._settle(result, exception)
+        callbacks = future._settle(result, exception, self._lock)
         self._pending.unpin(future)
         if callbacks is None:
             # Cancelled, or finished from outside, after it was taken out for this.

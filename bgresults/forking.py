@@ -27,7 +27,7 @@ import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["ForkAware", "generation", "import_lock", "knows_its_threads", "leaf_lock", "register", "registered"]
+__all__ = ["ForkAware", "generation", "here", "import_lock", "knows_its_threads", "leaf_lock", "register", "registered"]
 
 # Seconds that a fork waits for an import. One that takes longer is stuck, and a fork must not be.
 _LONGEST_IMPORT = 10.0
@@ -75,6 +75,19 @@ def registered() -> list[ForkAware]:
     # A weak set cannot be read while another thread adds to it.
     with leaf_lock():
         return list(_live)
+
+
+def here() -> _Process:
+    """Return the generation and the leaf lock of the current process, with one look for both.
+
+    As :func:`generation`. That look is a system call: where each of thousands of results would take one, their memory
+    is out of the processor's reach after every one of them.
+    """
+    process = _process
+    if process.pid != os.getpid():
+        _reset()
+        process = _process
+    return process
 
 
 def generation() -> int:

@@ -40,7 +40,7 @@ class FutureMaker(SessionHolder):
             raise TypeError(f"on_update must be callable or None, not {type(on_update).__name__}")
         while True:
             session = self._session_here()
-            futures = [future_class(key, self, on_update) for key in keys]
+            futures = [future_class(key, self, on_update, session.generation) for key in keys]
             # What is told of an update is told on the drain thread.
             waiting = settle_at_hand(session, futures) if on_update is None else futures
             if not waiting:

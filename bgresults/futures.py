@@ -40,8 +40,14 @@ class ResultFuture(LazyFuture):
     _raw: Mapping[str, Any] | None
     _on_update: UpdateCallback | None
 
-    def __init__(self, task_id: str, owner: FutureOwner | None, on_update: UpdateCallback | None = None) -> None:
-        super().__init__(owner)
+    def __init__(
+        self,
+        task_id: str,
+        owner: FutureOwner | None,
+        on_update: UpdateCallback | None = None,
+        known_generation: int | None = None,
+    ) -> None:
+        super().__init__(owner, known_generation)
         self.task_id = task_id
         self._on_update = on_update
         self._raw = None

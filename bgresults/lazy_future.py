@@ -13,16 +13,15 @@ another one gives it a fresh condition and, if it was pending, ends it with :cla
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from typing import TYPE_CHECKING, Any
 
+from bgresults.conditions import Condition, TimedOut
 from bgresults.errors import ForkedError, WouldDeadlockError
-from bgresults.forking import generation, leaf_lock
+from bgresults.forking import generation, here, leaf_lock
 from bgresults.ownership import FutureOwner
 
 __all__ = ["DoneCallback", "LazyFuture"]
@@ -33,27 +32,6 @@ _ENDED = frozenset({CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED})
 
 # The standard library's own logger: who watches it for failing callbacks finds ours there as well.
 _logger = logging.getLogger("concurrent.futures")
-
-
-if sys.version_info >= (3, 11):
-    _TimedOut = TimeoutError
-else:
-
-    class _TimedOut(FutureTimeoutError, TimeoutError):
-        """What Python 3.11 made one: ``except TimeoutError`` catches it as well."""
-
-
-class _Condition(threading.Condition):
-    """A condition together with its lock.
-
-    ``with condition:`` calls functions written in Python, and a signal may be handled in those: an exception out of its
-    handler would leave the lock locked for ever, and with it the thread that resolves futures. ``with lock:`` cannot be
-    come in between.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        super().__init__(self.lock)
 
 
 class LazyFuture(Future[Any]):
@@ -71,10 +49,11 @@ class LazyFuture(Future[Any]):
 
     _owner: FutureOwner | None
 
-    def __init__(self, owner: FutureOwner | None) -> None:
+    def __init__(self, owner: FutureOwner | None, known_generation: int | None = None) -> None:
         self._owner = owner
-        self._generation = generation()
-        self._cond: _Condition | None = None
+        # Whoever makes many looks once, see forking.here().
+        self._generation = generation() if known_generation is None else known_generation
+        self._cond: Condition | None = None
 
     # -- concurrent.futures.Future ---------------------------------------------------------------------------------
 
@@ -148,19 +127,28 @@ class LazyFuture(Future[Any]):
 
     # -- for the thread that resolves it ---------------------------------------------------------------------------
 
-    def _settle(self, result: Any, exception: BaseException | None) -> list[DoneCallback] | None:
+    def _settle(
+        self, result: Any, exception: BaseException | None, lock: threading.RLock | None = None
+    ) -> list[DoneCallback] | None:
         """End it; return the callbacks that the caller has to run now, or None if it had ended before.
 
         The claim is atomic against :meth:`cancel` and against a first waiter: without a condition through the leaf
         lock, under which the condition is made; with one through that condition.
+
+        Args:
+            result: None if there is an exception.
+            exception: None if there is a result.
+            lock: the leaf lock, from a thread that was born in this process, which is that of this future as well.
         """
-        with leaf_lock():
-            if self._cond is None:
+        with leaf_lock() if lock is None else lock:
+            condition = self._cond
+            if condition is None:
                 if self._state != PENDING:
                     return None
                 owner = self._store(result, exception)
                 return []
-        condition = self._own_condition
+        if lock is None:
+            condition = self._own_condition
         with condition.lock:
             if self._state in _ENDED:
                 return None
@@ -190,10 +178,11 @@ class LazyFuture(Future[Any]):
     # -- inside ----------------------------------------------------------------------------------------------------
 
     @property
-    def _own_condition(self) -> _Condition:
+    def _own_condition(self) -> Condition:
+        process = here()
         condition = self._cond
-        if condition is None or self._generation != generation():
-            condition = self._make_condition()
+        if condition is None or self._generation != process.generation:
+            condition = self._make_condition(process.generation, process.lock)
         return condition
 
     if not TYPE_CHECKING:
@@ -207,12 +196,12 @@ class LazyFuture(Future[Any]):
         @_condition.setter
         def _condition(self, condition):
             # Future.__init__() does so, with a new one.
-            self._cond = _Condition()
+            self._cond = Condition()
 
-    def _make_condition(self) -> _Condition:
-        current = generation()
-        fresh = _Condition()
-        with leaf_lock():
+    def _make_condition(self, current: int, lock: threading.RLock) -> Condition:
+        """Of the process of this generation, whose leaf lock is given."""
+        fresh = Condition()
+        with lock:
             inherited = self._generation != current
             condition = self._cond
             if condition is None or inherited:
@@ -232,8 +221,10 @@ class LazyFuture(Future[Any]):
         return condition
 
     def _current_state(self) -> str:
-        if self._state not in _ENDED and self._generation != generation():
-            self._make_condition()
+        if self._state not in _ENDED:
+            process = here()
+            if self._generation != process.generation:
+                self._make_condition(process.generation, process.lock)
         return self._state
 
     def _outcome(self, timeout: float | None) -> BaseException | None:
@@ -254,7 +245,7 @@ class LazyFuture(Future[Any]):
             ended = self._state in _ENDED
         # Out here: between an exception and the release of the lock, Python 3.10 may handle a signal.
         if not ended:
-            raise _TimedOut
+            raise TimedOut
 
     def _refuse_to_block(self) -> None:
         """Raise if the caller's thread must not wait for the end of this future, which is pending."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from bgresults.errors import TooManyPendingError
-from bgresults.forking import leaf_lock
+from bgresults.forking import generation, leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.pending import FutureRef, reference
 from bgresults.session import Command, ErrorFactory, Session
@@ -63,6 +63,9 @@ def register(
                 with leaf_lock():
                     _check(session, len(pending), len(refs), max_pending)
         session.commands.append((Command.WATCH, refs))
+        if session.pid != os.getpid():
+            # A signal handler has forked in C. The child's hook, if you will: this session is refused from here on.
+            generation()
         return session.current_refusal()
     except BaseException:  # KeyboardInterrupt too; raised again
         # A signal handler may raise between any two steps; whoever called gets no future then.

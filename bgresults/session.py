@@ -22,7 +22,7 @@ from typing import Any
 
 from bgresults.consumers.base import BaseResultConsumer
 from bgresults.errors import ForkedError, WatcherError
-from bgresults.forking import leaf_lock
+from bgresults.forking import here, leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.latch import Latch
 from bgresults.listeners import Listeners
@@ -95,7 +95,8 @@ class Session:
     def __init__(self, settings: SessionSettings, owner: Any) -> None:
         self.settings = settings
         self.logger = settings.logger
-        self.pid = os.getpid()
+        process = here()
+        self.pid, self.generation = process.pid, process.generation
         self.pending = PendingResults()
         self.counters = Counters()
         # Appended to by any thread, taken by the drain thread.

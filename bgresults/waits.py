@@ -90,17 +90,23 @@ def waits_for(
     dropped: Callable[[weakref.ref[ResultFuture]], object],
     deadline: float | None,
     session: Any,
-) -> list[Wait]:
+) -> list[FutureRef]:
     """Refer to new futures as :func:`~bgresults.pending.reference` does, on behalf of the session's observers."""
     call = WatchCall(session.observers, session)
-    waits: list[Wait] = []
-    for future in futures:
-        wait = Wait(future, dropped)
-        wait.task_id = future.task_id
-        wait.deadline = deadline
-        wait.call = call
-        waits.append(wait)
-    return waits
+    return [_wait(future, dropped, deadline, call) for future in futures]
+
+
+def _wait(
+    future: ResultFuture,
+    dropped: Callable[[weakref.ref[ResultFuture]], object],
+    deadline: float | None,
+    call: WatchCall,
+) -> Wait:
+    wait = Wait(future, dropped)
+    wait.task_id = future.task_id
+    wait.deadline = deadline
+    wait.call = call
+    return wait
 
 
 def tell(endings: Sequence[Ending]) -> None:
@@ -133,8 +139,12 @@ def tell_of(refs: Iterable[FutureRef], outcome: str) -> None:
 def tell_at_once(session: Any, futures: list[ResultFuture], outcome: str) -> None:
     """Tell the session's observers of futures that had ended when they were handed out: nobody waited for them."""
     if session.observers and futures:
-        waits = waits_for(futures, _nothing, None, session)
-        tell([(wait, outcome, future._exception, future._raw) for wait, future in zip(waits, futures, strict=True)])
+        call = WatchCall(session.observers, session)
+        endings: list[Ending] = []
+        for future in futures:
+            wait = _wait(future, _nothing, None, call)
+            endings.append((wait, outcome, future._exception, future._raw))
+        tell(endings)
 
 
 def _nothing(_ref: weakref.ref[ResultFuture]) -> None:

@@ -57,9 +57,10 @@ def test_those_that_end_together_are_told_of_together(
         writer.write(task_id, 1)
     futures = watcher.watch_many(ids)
     assert [future.result(WAIT) for future in futures] == [1] * 100
-    wait_until(lambda: recorder.told, "it is told")
-    # One MGET has brought them.
-    assert recorder.told == [(1, [(task_id, "resolved") for task_id in ids])]
+    wait_until(lambda: len(recorder.ids) == 100, "all is told")
+    assert recorder.ids == ids
+    # As many as have been read together, and the first read is a small one.
+    assert len(recorder.told) <= 10
 
 
 def test_each_call_has_its_own_note(watcher: ResultWatcher, writer: ResultWriter, recorder: Recorder) -> None:
@@ -120,7 +121,8 @@ def test_a_histogram_counts_all_that_ended_together(watcher: ResultWatcher, writ
             future.exception(WAIT)
         wait_until(lambda: _counted(tally) == {"resolved": 60, "failed": 40}, "all are counted")
         waits = tally.totals()[NAME].waits
-        assert 0 < waits["resolved"].seconds / 60 == pytest.approx(waits["failed"].seconds / 40)
+        assert waits["resolved"].seconds > 0
+        assert waits["failed"].seconds > 0
     finally:
         unobserve(tally)
 

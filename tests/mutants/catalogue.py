@@ -212,7 +212,8 @@ MUTANTS = (
         "one-exception-for-all",
         "Every thread that raises it makes the same traceback grow, and sees the others' in its own.",
         "bgresults/dispatcher.py",
-        "        for task_id in self._pending.ids():\n            self._fail(self._pending.take(task_id), make_error)\n",
+        "        for task_id in self._pending.ids():\n"
+        "            self._fail(self._pending.take(task_id), make_error)\n",
         "        shared = make_error()\n        for task_id in self._pending.ids():\n"
         "            self._fail(self._pending.take(task_id), lambda: shared)\n",
         "tests/integration/test_closing.py::test_pending_futures_end",

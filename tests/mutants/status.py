@@ -57,7 +57,7 @@ STATUS_MUTANTS = (
     ),
     Mutant(
         "told-as-another-call's",
-        "What is read together is taken for what was watched together: it has the context and the time of another call.",
+        "What is read together is taken for what was watched together, with the context and the time of one call.",
         "bgresults/waits.py",
         "        if ending[0].call is not call:\n",
         "        if False:\n",

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "errors",
         "forking",
         "greenlets",
+        "conditions",
         "latch",
         "lifetimes",
         "listeners",

@@ -53,7 +53,7 @@ def busy_host(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def play(**settings: Any) -> tuple[AnyLab, list[int]]:
     """Three rounds with two measurements each, of which the values are numbered through."""
     lab = AnyLab(None, rounds=3, most=3, settled=lambda _: True, say=lambda _: None, **settings)  # type: ignore[arg-type]
-    numbers = []
+    numbers: list[int] = []
     for number in lab.rounds():
         for contender in ("celery", "bgresults"):
             with lab.measuring():

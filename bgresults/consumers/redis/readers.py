@@ -27,8 +27,10 @@ else:
 
 __all__ = ["Reader", "Received", "reader_for"]
 
-# One read: what hiredis parses in well under a millisecond. It moves all that is left to the front for each message.
+# One read.
 _BYTES = 65536
+# What a parser is given at a time: with each kibibyte that is done hiredis moves all that is left to the front.
+_SLICE = 8192
 # One look takes a megabyte, or about so many messages: each has its price, and what callers want waits meanwhile.
 _PIECES = 16
 _MESSAGES = 500
@@ -118,11 +120,12 @@ class _ParsingReader:
     def _parse(self, count: int, messages: list[Any]) -> None:
         """Append what is complete with so many bytes more."""
         before = len(messages)
-        self._parser.feed(self._buffer, 0, count)
-        gets = self._parser.gets
-        # In RESP2 no message is False, so it always means that there is no other one yet.
-        while (message := gets()) is not False:
-            messages.append(message)
+        feed, gets = self._parser.feed, self._parser.gets
+        for start in range(0, count, _SLICE):
+            feed(self._buffer, start, min(_SLICE, count - start))
+            # In RESP2 no message is False, so it always means that there is no other one yet.
+            while (message := gets()) is not False:
+                messages.append(message)
         if len(messages) > before:
             self._answer.complete()
         else:

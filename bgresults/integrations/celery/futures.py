@@ -30,8 +30,14 @@ class CeleryResultFuture(ResultFuture):
     # Of the last step of a chain: the futures of those before it.
     _before: Sequence[ResultFuture]
 
-    def __init__(self, task_id: str, owner: Any, on_update: UpdateCallback | None = None) -> None:
-        super().__init__(task_id, owner, on_update)
+    def __init__(
+        self,
+        task_id: str,
+        owner: Any,
+        on_update: UpdateCallback | None = None,
+        known_generation: int | None = None,
+    ) -> None:
+        super().__init__(task_id, owner, on_update, known_generation)
         self._app = owner.app
 
     def revoke(self, *, terminate: bool = False, signal: str | None = None) -> None:

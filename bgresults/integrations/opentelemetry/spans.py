@@ -8,7 +8,6 @@ that dies leaves nothing open.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -44,9 +43,7 @@ class EndedWait(NamedTuple):
     carrier: dict[str, str] | None
 
     @classmethod
-    def of(
-        cls, note: tuple[Session, Context | None], began_at: float, ended_at: float, ending: Ending
-    ) -> EndedWait:
+    def of(cls, note: tuple[Session, Context | None], began_at: float, ended_at: float, ending: Ending) -> EndedWait:
         """Of a wait that has just ended; on the drain thread."""
         wait, outcome, error, raw = ending
         status = name = carrier = None
