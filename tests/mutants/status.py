@@ -64,12 +64,11 @@ STATUS_MUTANTS = (
         "tests/monitoring/test_waits.py::test_each_call_has_its_own_note",
     ),
     Mutant(
-        "told-with-the-next-message",
-        "The end of a watch that expired is told when something else happens, which may be never.",
+        "told-with-the-next-turn",
+        "The end of a watch that expired is told when something else happens, which may be minutes later.",
         "bgresults/dispatcher.py",
         "        self.tell_endings()\n        return [ref",
         "        return [ref",
-        "tests/monitoring/test_waits.py::"
-        "test_a_cancelled_and_an_expired_one_are_told_of_without_waiting_for_the_next_message",
+        "tests/monitoring/test_waits.py::test_in_an_outage_the_end_is_told_of_without_waiting_for_the_next_attempt",
     ),
 )
