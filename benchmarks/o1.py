@@ -31,6 +31,8 @@ PLAIN, COLLECTOR, FILES, METERS, HISTOGRAM, SPANS = (
     "otel metrics, with the histogram",
     "otel traces",
 )
+# The histogram of OpenTelemetry is opt-in, and is the SDK's own price.
+_JUDGED = (COLLECTOR, FILES, METERS, SPANS)
 
 
 class Observed:
@@ -113,9 +115,9 @@ QUESTION = Question(
     title="metrics and traces: P4 with them and without",
     unit="µs",
     checks=[
-        *(AtMostTimes(TIME, than=PLAIN, floor=1.05, goal=1.03, ours=name) for name in (COLLECTOR, FILES, METERS)),
+        *(AtMostTimes(TIME, than=PLAIN, floor=1.05, goal=1.03, ours=name) for name in _JUDGED),
         # On a machine that is at work, time says little.
-        *(AtMostTimes(CPU, than=PLAIN, floor=1.05, goal=1.03, ours=name) for name in (COLLECTOR, FILES, METERS)),
+        *(AtMostTimes(CPU, than=PLAIN, floor=1.05, goal=1.03, ours=name) for name in _JUDGED),
     ],
     measure=measure,
 )

@@ -153,10 +153,10 @@ class Tally:
 
     def started(self, session: Session) -> None:
         """From now on it is among the totals."""
-        self.begun(session)
+        self.begun(session, 0)
 
-    def begun(self, session: Session) -> _Book:
-        """What waits are noted in."""
+    def begun(self, session: Session, count: int) -> _Book:
+        """What waits are noted in, however many."""
         self._here()
         book = self._books.get(id(session))
         if book is not None and book.session is session:

@@ -43,8 +43,8 @@ class Observer(Protocol):
     def started(self, session: Any) -> None:
         """The drain thread of a session begins. Called on it, or by whoever has it observed later."""
 
-    def begun(self, session: Any) -> object:
-        """Futures are about to be registered: what to note of it. In the thread of the caller, once for each call."""
+    def begun(self, session: Any, count: int) -> object:
+        """So many futures are about to be registered: what to note of it. In the thread of the caller, once a call."""
         ...
 
     def ended(self, note: Any, call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
@@ -64,9 +64,9 @@ class WatchCall:
 
     __slots__ = ("began_at", "notes")
 
-    def __init__(self, observers: Iterable[Observer], session: Any) -> None:
+    def __init__(self, session: Any, count: int) -> None:
         #: What each observer has noted.
-        self.notes = tuple((observer, observer.begun(session)) for observer in observers)
+        self.notes = tuple((observer, observer.begun(session, count)) for observer in session.observers)
         #: On the clock of ``time.monotonic``.
         self.began_at = time.monotonic()
 
@@ -86,13 +86,13 @@ Ending = tuple[Wait, str, BaseException | None, Mapping[str, Any] | None]
 
 
 def waits_for(
-    futures: Iterable[ResultFuture],
+    futures: Sequence[ResultFuture],
     dropped: Callable[[weakref.ref[ResultFuture]], object],
     deadline: float | None,
     session: Any,
 ) -> list[FutureRef]:
     """Refer to new futures as :func:`~bgresults.pending.reference` does, on behalf of the session's observers."""
-    call = WatchCall(session.observers, session)
+    call = WatchCall(session, len(futures))
     return [_wait(future, dropped, deadline, call) for future in futures]
 
 
@@ -139,7 +139,7 @@ def tell_of(refs: Iterable[FutureRef], outcome: str) -> None:
 def tell_at_once(session: Any, futures: list[ResultFuture], outcome: str) -> None:
     """Tell the session's observers of futures that had ended when they were handed out: nobody waited for them."""
     if session.observers and futures:
-        call = WatchCall(session.observers, session)
+        call = WatchCall(session, len(futures))
         endings: list[Ending] = []
         for future in futures:
             wait = _wait(future, _nothing, None, call)

@@ -24,6 +24,8 @@ from tests.support.forks import run_in_child
 from tests.support.results import ResultWriter, new_id, new_ids
 from tests.support.waiting import wait_until
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 
 @pytest.fixture
 def exporter() -> InMemorySpanExporter:
@@ -173,14 +175,13 @@ def test_linked_to_a_stamped_context(
     """What ``result_extended`` stores of a task that was stamped with a traceparent."""
     ids = new_ids(2)
     futures = watcher.watch_many(ids)
-    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    writer.write(ids[0], stamped_headers=["traceparent"], traceparent=[parent])
+    writer.write(ids[0], stamped_headers=["traceparent"], traceparent=[TRACEPARENT])
     writer.write(ids[1], stamped_headers=["traceparent"], traceparent=["nonsense"])
     for future in futures:
         future.result(10)
     found = by_task(installed, exporter, 2)
     (link,) = found[ids[0]].links
-    assert f"{link.context.trace_id:032x}-{link.context.span_id:016x}" == parent[3:-3]
+    assert f"{link.context.trace_id:032x}-{link.context.span_id:016x}" == TRACEPARENT[3:-3]
     assert not found[ids[1]].links
 
 
@@ -225,6 +226,84 @@ def test_linked_to_what_this_process_has_sent(
         watcher.close()
         writer.close()
         app.close()
+
+
+class TestMany:
+    """Of a call that watches more than a hundred tasks."""
+
+    def test_one_span_when_the_last_has_ended(
+        self,
+        installed: Installation,
+        exporter: InMemorySpanExporter,
+        provider: TracerProvider,
+        watcher: ResultWatcher,
+        writer: ResultWriter,
+    ) -> None:
+        ids = new_ids(200)
+        with provider.get_tracer("a view").start_as_current_span("request") as parent:
+            futures = watcher.watch_many(ids)
+        for task_id in ids[:-3]:
+            writer.write(task_id, stamped_headers=["traceparent"], traceparent=[TRACEPARENT])
+        for future in futures[:-3]:
+            future.result(10)
+        writer.fail(ids[-3], ValueError("no such user"))
+        writer.fail(ids[-2], KeyError("x"))
+        futures[-3].exception(10)
+        futures[-2].exception(10)
+        assert installed.flush(10)
+        assert [span.name for span in exporter.get_finished_spans()] == ["request"]
+        futures[-1].cancel()
+        (span,) = spans(installed, exporter, 1)
+        found = attributes(span)
+        assert found["messaging.batch.message_count"] == 200
+        outcomes = {key: value for key, value in found.items() if key.startswith("bgresults.outcome")}
+        assert outcomes == {
+            "bgresults.outcome.resolved": 197,
+            "bgresults.outcome.failed": 2,
+            "bgresults.outcome.cancelled": 1,
+        }
+        assert "messaging.message.conversation_id" not in found
+        assert (found["error.type"], found["bgresults.watcher"]) == ("builtins.ValueError", NAME)
+        assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ValueError: no such user")
+        assert [(event.attributes or {})["exception.type"] for event in span.events] == ["ValueError", "KeyError"]
+        assert (span.name, span.kind) == (f"wait {NAME}", SpanKind.CLIENT)
+        assert span.parent is not None
+        assert span.parent.span_id == parent.get_span_context().span_id
+        assert [f"{link.context.trace_id:032x}" for link in span.links] == [TRACEPARENT[3:35]] * 128
+
+    def test_a_hundred_have_one_each(
+        self, installed: Installation, exporter: InMemorySpanExporter, watcher: ResultWatcher, writer: ResultWriter
+    ) -> None:
+        ids = new_ids(100)
+        futures = watcher.watch_many(ids)
+        for task_id in ids:
+            writer.write(task_id)
+        for future in futures:
+            future.result(10)
+        assert set(by_task(installed, exporter, 100)) == set(ids)
+
+    def test_with_the_watcher_they_end(
+        self, installed: Installation, exporter: InMemorySpanExporter, watcher: ResultWatcher
+    ) -> None:
+        futures = watcher.watch_many(new_ids(150))
+        watcher.close()
+        (span,) = spans(installed, exporter, 1)
+        assert attributes(span)["bgresults.outcome.failed"] == len(futures)
+        # As many as help.
+        assert len(span.events) == 10
+
+    def test_all_are_measured(
+        self,
+        installed: Installation,
+        exporter: InMemorySpanExporter,
+        reader: InMemoryMetricReader,
+        watcher: ResultWatcher,
+    ) -> None:
+        futures = watcher.watch_many(new_ids(150))
+        watcher.close()
+        spans(installed, exporter, 1)
+        (duration,) = metrics(reader)["bgresults.wait.duration"]
+        assert duration.count == len(futures)
 
 
 class Trouble(SpanProcessor):

@@ -29,7 +29,7 @@ class Recorder:
     def started(self, session: Any) -> None:
         """Nothing to note."""
 
-    def begun(self, session: Any) -> int:
+    def begun(self, session: Any, count: int) -> int:
         self._calls += 1
         return self._calls
 

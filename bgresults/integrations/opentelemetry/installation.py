@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import metrics as api_metrics
 from opentelemetry import trace
@@ -14,8 +14,10 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
 from bgresults.integrations.opentelemetry.carriers import Carriers
+from bgresults.integrations.opentelemetry.ended import EndedWait
+from bgresults.integrations.opentelemetry.many import ONE_EACH, Many
 from bgresults.integrations.opentelemetry.meters import Meters
-from bgresults.integrations.opentelemetry.spans import EndedWait, Spans, caller_context
+from bgresults.integrations.opentelemetry.spans import Spans, caller_context
 from bgresults.integrations.opentelemetry.spool import Spool
 from bgresults.observing import observe, unobserve
 from bgresults.session import Session
@@ -32,7 +34,15 @@ _LIMIT = 20_000
 _FAREWELL = 1.0
 
 
-_Note = tuple[Session, Context | None, Any]
+class _Note(NamedTuple):
+    """What is noted of a call of ``watch()``."""
+
+    session: Session
+    context: Context | None
+    #: Where its waits have one span together.
+    many: Many | None
+    #: The tally's own note.
+    book: Any
 
 
 class _Telemetry:
@@ -51,22 +61,31 @@ class _Telemetry:
         if self._has_work:
             self.spool.start()
 
-    def begun(self, session: Session) -> _Note:
-        return session, None if self._spans is None else caller_context(), self._tally.begun(session)
+    def begun(self, session: Session, count: int) -> _Note:
+        book = self._tally.begun(session, count)
+        if self._spans is None:
+            return _Note(session, None, None, book)
+        context = caller_context()
+        return _Note(session, context, Many(session, context, count) if count > ONE_EACH else None, book)
 
     def ended(self, note: _Note, call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
-        session, context, book = note
+        session, context, many, book = note
         self._tally.ended(book, call, ended_at, endings)
-        if not self._has_work:
+        if many is not None and many.ended(call.began_at, ended_at, endings):
+            self.spool.put(many)
+        one_each = self._spans is not None and many is None
+        if not one_each and self._histogram is None:
             return
         seconds = ended_at - call.began_at
         for ending in endings:
-            span = None
-            if self._spans is not None:
-                span = EndedWait.of((session, context), call.began_at, ended_at, ending)
+            span = EndedWait.of((session, context), call.began_at, ended_at, ending) if one_each else None
             self.spool.put((span, session, ending[1], seconds))
 
-    def _handle(self, ended: tuple[EndedWait | None, Session, str, float]) -> None:
+    def _handle(self, ended: Many | tuple[EndedWait | None, Session, str, float]) -> None:
+        if isinstance(ended, Many):
+            if self._spans is not None:
+                self._spans.make_for_many(ended)
+            return
         span, session, outcome, seconds = ended
         if self._histogram is not None:
             attributes = {"bgresults.watcher": session.settings.name, "bgresults.outcome": outcome}

@@ -8,7 +8,8 @@ that dies leaves nothing open.
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry import context as contexts
@@ -17,41 +18,15 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
-from bgresults.integrations.opentelemetry.carriers import Carriers, carrier_of
+from bgresults.integrations.opentelemetry.carriers import Carriers
+from bgresults.integrations.opentelemetry.ended import FAILURES, EndedWait
+from bgresults.integrations.opentelemetry.many import Many
 from bgresults.session import Session
-from bgresults.waits import Ending
 
-__all__ = ["EndedWait", "Spans", "caller_context"]
+__all__ = ["Spans", "caller_context"]
 
-_FAILURES = ("failed", "expired", "refused")
 # Schemes with one host and one port.
 _ADDRESSES = ("redis", "rediss", "amqp", "amqps")
-
-
-class EndedWait(NamedTuple):
-    """What is kept of a wait until its span is made: nothing that is large, and none of the result."""
-
-    session: Session
-    context: Context | None
-    task_id: str
-    began_at: float
-    ended_at: float
-    outcome: str
-    error: BaseException | None
-    status: str | None
-    name: str | None
-    carrier: dict[str, str] | None
-
-    @classmethod
-    def of(cls, note: tuple[Session, Context | None], began_at: float, ended_at: float, ending: Ending) -> EndedWait:
-        """Of a wait that has just ended; on the drain thread."""
-        wait, outcome, error, raw = ending
-        status = name = carrier = None
-        if raw is not None:
-            status, name = raw["status"], raw.get("name")
-            if raw.get("stamped_headers"):
-                carrier = carrier_of(raw)
-        return cls(*note, wait.task_id, began_at, ended_at, outcome, error, status, name, carrier)
 
 
 def caller_context() -> Context | None:
@@ -79,40 +54,74 @@ class Spans:
         """Begin and end the span of a wait. What processors and samplers raise comes out."""
         sent = self._carriers.find(wait.task_id)
         name = wait.name or (sent.name if sent is not None else None)
+        attributes = {
+            **_common(wait.session),
+            "messaging.message.conversation_id": wait.task_id,
+            "celery.task_name": name,
+            "celery.state": wait.status,
+            "bgresults.outcome": wait.outcome,
+        }
+        failed = [wait] if wait.error is not None and wait.outcome in FAILURES else []
+        self._make(name or wait.session.settings.name, wait, attributes, [wait], failed)
+
+    def make_for_many(self, many: Many) -> None:
+        """Begin and end the one span of many waits. What processors and samplers raise comes out."""
+        attributes = {**_common(many.session), "messaging.batch.message_count": many.count}
+        for outcome, count in many.outcomes.items():
+            attributes[f"bgresults.outcome.{outcome}"] = count
+        failed = [wait for wait in many.failed if wait.error is not None]
+        self._make(many.session.settings.name, many, attributes, many.first, failed)
+
+    def _make(
+        self,
+        name: str,
+        what: EndedWait | Many,
+        attributes: dict[str, AttributeValue | None],
+        linked: Iterable[EndedWait],
+        failed: Sequence[EndedWait],
+    ) -> None:
         now, now_ns = time.monotonic(), time.time_ns()
-        ended = now_ns - int((now - wait.ended_at) * 1e9)
+        ended = now_ns - int((now - what.ended_at) * 1e9)
+        if failed:
+            attributes["error.type"] = _name_of(failed[0].error)
         span = self._tracer.start_span(
-            f"wait {name or wait.session.settings.name}",
+            f"wait {name}",
             # An empty one, instead of whatever is current here.
-            context=Context() if wait.context is None else wait.context,
+            context=Context() if what.context is None else what.context,
             kind=SpanKind.CLIENT,
-            attributes=_attributes(wait, name),
-            links=_links(wait.carrier or (sent.carrier if sent is not None else None)),
-            start_time=now_ns - int((now - wait.began_at) * 1e9),
+            attributes={key: value for key, value in attributes.items() if value is not None},
+            links=[link for wait in linked for link in self._links(wait)],
+            start_time=now_ns - int((now - what.began_at) * 1e9),
         )
         try:
-            if wait.error is not None and wait.outcome in _FAILURES:
+            for number, wait in enumerate(failed):
+                assert wait.error is not None
                 span.record_exception(wait.error, timestamp=ended)
-                span.set_status(Status(StatusCode.ERROR, f"{type(wait.error).__name__}: {wait.error}"))
+                if not number:
+                    span.set_status(Status(StatusCode.ERROR, f"{type(wait.error).__name__}: {wait.error}"))
         finally:
             # Also when a message cannot be made of the error.
             span.end(end_time=ended)
 
+    def _links(self, wait: EndedWait) -> list[Link]:
+        """To the trace of the task, where that is known."""
+        sent = self._carriers.find(wait.task_id)
+        carrier = wait.carrier or (sent.carrier if sent is not None else None)
+        if not carrier:
+            return []
+        found: Any = trace.get_current_span(propagate.extract(carrier, context=Context())).get_span_context()
+        return [Link(found)] if found.is_valid else []
 
-def _attributes(wait: EndedWait, name: str | None) -> dict[str, AttributeValue]:
+
+def _common(session: Session) -> dict[str, AttributeValue | None]:
     """By the semantic conventions for messaging, and the names that Celery's own instrumentation has."""
-    session = wait.session
     settings = session.settings
     found: dict[str, AttributeValue | None] = {
         "messaging.system": _system(settings.address),
         "messaging.operation.name": "wait",
         "messaging.operation.type": "receive",
         "messaging.destination.temporary": True,
-        "messaging.message.conversation_id": wait.task_id,
-        "celery.task_name": name,
-        "celery.state": wait.status,
         "bgresults.watcher": settings.name,
-        "bgresults.outcome": wait.outcome,
     }
     if settings.binding == "process":
         found["messaging.destination.name"] = session.reply_queue
@@ -121,10 +130,12 @@ def _attributes(wait: EndedWait, name: str | None) -> dict[str, AttributeValue]:
     parts = urlsplit(settings.address)
     if parts.scheme in _ADDRESSES:
         found["server.address"], found["server.port"] = parts.hostname, parts.port
-    if wait.error is not None and wait.outcome in _FAILURES:
-        kind = type(wait.error)
-        found["error.type"] = f"{kind.__module__}.{kind.__qualname__}"
-    return {key: value for key, value in found.items() if value is not None}
+    return found
+
+
+def _name_of(error: BaseException | None) -> str:
+    kind = type(error)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _system(address: str) -> str:
@@ -132,10 +143,3 @@ def _system(address: str) -> str:
     if scheme in ("amqp", "amqps", "pyamqp", "rpc"):
         return "rabbitmq"
     return "redis" if scheme in ("redis", "rediss", "unix", "socket", "sentinel") else scheme
-
-
-def _links(carrier: dict[str, str] | None) -> list[Link]:
-    if not carrier:
-        return []
-    found: Any = trace.get_current_span(propagate.extract(carrier, context=Context())).get_span_context()
-    return [Link(found)] if found.is_valid else []
