@@ -208,6 +208,38 @@ def test_undone(tmp_path: Path, redis_url: str) -> None:
     assert found.value("bgresults_connected", watcher="reports") == 0
 
 
+def test_a_directory_that_is_gone(tmp_path: Path, redis_url: str) -> None:
+    """Which prometheus_client tells only a child, in words of its own."""
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    printed = run(
+        f"""
+        import logging
+        import shutil
+
+        # The thread that writes says so as well, whenever its second is over.
+        logging.disable()
+        resolve("{new_id()}")
+        installation.flush()
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        installation.flush()
+        pid = os.fork()
+        if pid == 0:
+            resolve("{new_id()}")
+            for _ in range(2):
+                try:
+                    installation.flush()
+                except OSError as error:
+                    print(error, flush=True)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        """,
+        folder,
+        redis_url,
+    )
+    assert printed.count("PROMETHEUS_MULTIPROC_DIR") == len(printed.splitlines()) == 2
+
+
 def test_installed_twice(tmp_path: Path, redis_url: str) -> None:
     """Before the fork and in the child, as somebody does who is not sure: nothing is counted twice."""
     printed = run(

@@ -79,10 +79,14 @@ class ValueFiles:
         # prometheus_client has a lock, which a child that is forked meanwhile could never take: a fork waits for this.
         with forking.import_lock():
             for watcher, totals in self.tally.totals().items():
-                for family in FAMILIES:
-                    for reading in readings(family, watcher, totals):
-                        self._write(reading)
-                self._write_waits(watcher, totals)
+                try:
+                    self._write_all(watcher, totals)
+                except TypeError as error:
+                    # A child closes the files of its parent first, and then cannot make its own.
+                    raise OSError(
+                        "the files of prometheus_client are closed: is the directory gone that "
+                        "PROMETHEUS_MULTIPROC_DIR names? It has to be there for as long as there are processes"
+                    ) from error
 
     def close(self) -> None:
         """Write no more, after this once; what is true only while somebody writes it becomes 0."""
@@ -154,6 +158,12 @@ class ValueFiles:
                     )
             if stop.wait(self._interval):
                 return
+
+    def _write_all(self, watcher: str, totals: Totals) -> None:
+        for family in FAMILIES:
+            for reading in readings(family, watcher, totals):
+                self._write(reading)
+        self._write_waits(watcher, totals)
 
     def _write_waits(self, watcher: str, totals: Totals) -> None:
         family = WAIT_SECONDS
