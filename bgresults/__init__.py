@@ -50,7 +50,7 @@ __all__ = [
     "WouldDeadlockError",
 ]
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # A library is silent unless the application says otherwise; without this, warnings at interpreter exit reach stderr.
 logging.getLogger("bgresults").addHandler(logging.NullHandler())
