@@ -1,4 +1,6 @@
-""":class:`Dispatcher`: from a task's state to the futures that wait for it. Runs on the drain thread.
+""":class:`Dispatcher`: from a task's state to the futures that wait for it.
+
+Runs on the drain thread, or in the thread that closes a watcher which has none.
 
 Whatever a callback does, it hurts nobody else: what it raises is logged, be it ``SystemExit``; that it takes long is
 logged once; and when it forks, the child, which *is* the drain thread then, leaves the loop at once, without a trace.
@@ -43,7 +45,7 @@ class Dispatcher:
         self._session = session
         self._pending = session.pending
         self._counters = session.counters
-        # Of this process, where this thread was born. After a callback it is certain again, see _run().
+        # Of the process that this is made and used in; after a callback that is certain again, see _run().
         self._lock = leaf_lock()
         self._slow_callbacks: set[str] = set()
         # Those that somebody observes, and has not been told of yet.

@@ -92,11 +92,11 @@ def _run(session: Session, token: object) -> None:
         if session.start_token is not token:
             return
     session.thread_ident = threading.get_ident()
-    for observer in session.observers:
-        observer.started(session)
     dispatcher = Dispatcher(session)
     why: ErrorFactory | None = None
     try:
+        for observer in session.observers:
+            observer.started(session)
         serve_if_wanted()
         Drainer(session, dispatcher).serve()
     except SessionEnded:
@@ -138,6 +138,8 @@ def _finish(session: Session, dispatcher: Dispatcher, why: ErrorFactory | None) 
     session.state = State.CLOSING
     # First of all the door: a future that is registered from here on is taken back by its own caller.
     session.end(_dropped if why is None else why)
+    # Before the farewell of the connection, which may take its time.
+    dispatcher.tell_endings()
     if session.consumer is not None:
         session.consumer.stop()
     with contextlib.suppress(SessionEnded):

@@ -129,6 +129,8 @@ class Drainer:
         if session.pid != os.getpid():
             # A fork copies greenlets. This one finds its connection closed, in a child where it has no business.
             raise SessionEnded
+        # What came with the end of the connection has not waited for the next one.
+        self._dispatcher.tell_endings()
         session.ready.clear()
         session.last_error = str(error)
         if session.state is not State.FAILED:

@@ -58,7 +58,7 @@ class FutureMaker(SessionHolder):
             if refusal is None:
                 count_at_hand(session, futures, waiting)
                 return futures
-            take_back(session, waiting)
+            refused = take_back(session, waiting)
             error = refusal()
             if isinstance(error, ForkedError):
                 # This very call was forked, or the process was: once more, in the session of the child.
@@ -67,7 +67,8 @@ class FutureMaker(SessionHolder):
                 raise error
             for future in waiting:
                 future._settle(None, refusal())
-            tell_at_once(session, waiting, "refused")
+            # The others have been told of as what the drain thread made of them.
+            tell_at_once(session, refused, "refused")
             if session.ended is not None:
                 # The thread died. This call says so; the next one finds a session that works.
                 self._replace(session)

@@ -138,7 +138,7 @@ class LazyFuture(Future[Any]):
         Args:
             result: None if there is an exception.
             exception: None if there is a result.
-            lock: the leaf lock, from a thread that was born in this process, which is that of this future as well.
+            lock: the leaf lock, from whoever knows it: this future was made in the same process, and so was that lock.
         """
         with leaf_lock() if lock is None else lock:
             condition = self._cond

@@ -19,8 +19,10 @@ def observe(observer: Observer, watcher: SessionHolder | None = None) -> None:
     if watcher is None:
         observe_everywhere(observer)
     for holder in _holders() if watcher is None else [watcher]:
-        session = holder._session_here()
+        holder._session_here()
         with leaf_lock():
+            # The one that there is now: another one may have taken its place.
+            session = holder._session
             if observer not in holder._observers:
                 holder._observers = session.observers = (*holder._observers, observer)
         if session.thread is not None and not session.over:
@@ -31,10 +33,10 @@ def unobserve(observer: Observer) -> None:
     """Tell it of no more waits that begin, of whichever watcher; and of the end of those that it knows. Any thread."""
     observe_no_more(observer)
     for holder in _holders():
-        session = holder._session_here()
+        holder._session_here()
         with leaf_lock():
             others = tuple(other for other in holder._observers if other is not observer)
-            holder._observers = session.observers = others
+            holder._observers = holder._session.observers = others
 
 
 def _holders() -> list[SessionHolder]:

@@ -101,20 +101,21 @@ def _check(session: Session, pending: int, asked_for: int, max_pending: int) -> 
         )
 
 
-def take_back(session: Session, futures: list[ResultFuture], refs: list[FutureRef] | None = None) -> None:
-    """Undo a registration. Futures that the drain thread has taken meanwhile are left to it.
+def take_back(session: Session, futures: list[ResultFuture], refs: list[FutureRef] | None = None) -> list[ResultFuture]:
+    """Undo a registration; returns the futures that were taken out. Those that the drain thread has are left to it.
 
     The thread may have asked for the ids already, so it is told which ones to let go of. If it is not certain that it
     has heard of them before, give the references that it would have heard of: they are gone from the list then.
     """
     if session.pid != os.getpid():
         # Forked in the middle of the call: this registry is the parent's.
-        return
-    undone = [future.task_id for future in futures if session.pending.forget(future)]
+        return []
+    undone = [future for future in futures if session.pending.forget(future)]
     for future in futures:
         # Also if it was not registered yet.
         session.pending.unpin(future)
     if undone:
-        session.tell(Command.UNDO, (refs or [], undone))
+        session.tell(Command.UNDO, (refs or [], [future.task_id for future in undone]))
     if session.over:
         session.finish()
+    return undone

@@ -8,7 +8,7 @@ from bgresults import forking
 from bgresults.errors import WatcherClosedError
 from bgresults.futures import ResultFuture
 from bgresults.session import Command, Session, SessionSettings, State
-from bgresults.waits import everywhere
+from bgresults.waits import Observer, everywhere
 
 __all__ = ["SessionHolder", "closed_error"]
 
@@ -18,9 +18,13 @@ class SessionHolder:
 
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings
-        self._observers = everywhere()
+        self._observers: tuple[Observer, ...] = ()
         self._session = self._new_session()
         forking.register(self)
+        # Second: whoever begins to observe everything in between finds this one among those that are registered.
+        with forking.leaf_lock():
+            new = [observer for observer in everywhere() if observer not in self._observers]
+            self._observers = self._session.observers = (*self._observers, *new)
 
     def _session_here(self) -> Session:
         """The session of this process. A C-level fork runs no hook, so every entry looks."""
@@ -40,6 +44,8 @@ class SessionHolder:
             fresh.state = State.CLOSED
         with forking.leaf_lock():
             if self._session is session:
+                # Somebody may have begun to observe this watcher since it was made.
+                fresh.observers = self._observers
                 self._session = fresh
 
     def _new_session(self) -> Session:

@@ -34,7 +34,7 @@ STATES: tuple[str, ...] = tuple(state.value for state in State)
 
 #: The fields of :class:`~bgresults.WatcherStats` that only grow, but for the outcomes; and what they count.
 COUNTED = {
-    "watched": "Futures that watch() handed out",
+    "watched": "Futures that watch() handed out as pending, or with a result that was here already",
     "reconnects": "Connections made after one was lost",
     "recovered": "Results found by reading the stored ones after a connect",
     "late": "States that came for an id that nobody watches, and that are not kept",
@@ -234,7 +234,9 @@ class Tally:
 
 def _is_over(session: Session) -> bool:
     """Whether nothing will be counted any more: it was ended, or its watcher is gone and there is no thread."""
-    return session.over or (session.thread is None and session.owner() is None)
+    # It is over a moment before its last waits are told of, and closed after that.
+    told = session.over and session.state in (State.CLOSED, State.FAILED)
+    return told or (session.thread is None and session.owner() is None)
 
 
 def _add_now(totals: Totals, session: Session) -> None:

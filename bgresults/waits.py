@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.pending import FutureRef
 from bgresults.safe_logging import log_safely
@@ -54,7 +55,7 @@ class Observer(Protocol):
             note: what :meth:`begun` returned.
             call: the call that registered them.
             ended_at: on the clock of ``time.monotonic``. Those that end together, because their states were read
-                together, are told together, when the last of them has ended: some milliseconds late at most.
+                together, are told together, when the last of them has ended: some milliseconds late.
             endings: which ones, and how; in that order.
         """
 
@@ -164,10 +165,12 @@ def everywhere() -> tuple[Observer, ...]:
 def observe_everywhere(observer: Observer) -> None:
     """Have it observe every watcher that is made from now on."""
     global _everywhere
-    _everywhere = (*_everywhere, observer)
+    with leaf_lock():
+        _everywhere = (*_everywhere, observer)
 
 
 def observe_no_more(observer: Observer) -> None:
     """The reverse. Idempotent."""
     global _everywhere
-    _everywhere = tuple(other for other in _everywhere if other is not observer)
+    with leaf_lock():
+        _everywhere = tuple(other for other in _everywhere if other is not observer)

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 _MORE = 3
 # Seconds after which there are no more rounds than were asked for, so that all questions together have an end.
 _LONG = 75.0
-# How many rounds of one set are measured again at most, because the host was busy with something else.
+# How many rounds of a question are measured again at most, because the host was busy with something else.
 _AGAIN = 5
 
 #: Bytes of a stored state.
@@ -73,6 +73,7 @@ class AnyLab:
         self._fresh: set[str] = set()
         # Whether the host of this machine was busy with something else while something was measured in this round.
         self._disturbed = False
+        self._again = 0
         self._say = settings["say"]
 
     def size(self, full: int, quick: int | None = None) -> int:
@@ -85,15 +86,15 @@ class AnyLab:
         A round in which the host took processors away from this machine is measured again, whole, under its number.
         """
         self._fresh.clear()
-        number, due, again, began = 0, self._rounds, 0, time.monotonic()
+        number, due, began = 0, self._rounds, time.monotonic()
         while number < due:
             self._say(f"round {number + 1} of {due}")
             self._empty()
             self._disturbed = False
             kept = self._lengths()
             yield number
-            if self._disturbed and again < _AGAIN and not self.quick:
-                again += 1
+            if self._disturbed and self._again < _AGAIN and not self.quick:
+                self._note_again()
                 self._cut_back(kept)
                 continue
             number += 1
@@ -104,8 +105,12 @@ class AnyLab:
                 and not self._settled({name: self.records[name] for name in self._fresh})
             ):
                 due = min(due + _MORE, self._most)
-        if again:
-            self.note(f"measured again {again} times: the host took the processors away meanwhile")
+
+    def _note_again(self) -> None:
+        words = "rounds were measured again: the host took the processors away meanwhile"
+        self.notes = [note for note in self.notes if not note.endswith(words)]
+        self._again += 1
+        self.note(f"{self._again} {words}")
 
     def _lengths(self) -> dict[tuple[str, str], int]:
         """How many values there are."""

@@ -45,7 +45,10 @@ def redis_overview(consumer: ResultConsumer, most_ids: int) -> dict[str, Any]:
         "cut_off_readers": _number(stats, "client_output_buffer_limit_disconnections"),
         "watched": None if ids is None else len(ids),
         "task_ids": None if ids is None else ids[:most_ids],
-        "subscribers": None if clients is None else [_subscriber(line) for line in clients.splitlines()],
+        # Who has patterns alone is no reader of results: a worker whose broker this is.
+        "subscribers": None
+        if clients is None
+        else [_subscriber(line) for line in clients.splitlines() if b" sub=0 " not in line],
         "refused": refused,
     }
 

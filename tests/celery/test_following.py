@@ -177,7 +177,6 @@ def test_several_at_once(app: Celery, chained: Any, watcher: CeleryResultWatcher
     assert not one.done()
     wait_until(lambda: watcher.pending == 2, "the steps to be let go")
     members = watcher.watch_group(Group([chained, alone]))
-    assert watcher.pending == 2 + len(members) + 3
     assert isinstance(members.exception(WAIT), TaskRevokedError)
     wait_until(lambda: watcher.pending == 3, "the steps to be let go")
 

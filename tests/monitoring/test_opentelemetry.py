@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -291,6 +292,42 @@ class TestMany:
         assert attributes(span)["bgresults.outcome.failed"] == len(futures)
         # As many as help.
         assert len(span.events) == 10
+
+    def test_what_has_ended_of_them_is_told_of_at_the_end(
+        self, installed: Installation, exporter: InMemorySpanExporter, watcher: ResultWatcher, writer: ResultWriter
+    ) -> None:
+        ids = new_ids(150)
+        futures = watcher.watch_many(ids)
+        writer.write(ids[0])
+        futures[0].result(10)
+        wait_until(lambda: watcher.stats().resolved == 1, "the result to be counted")
+        # What comes after it on the drain thread is told of after it.
+        again = watcher.watch(new_id())
+        writer.write(again.task_id)
+        again.result(10)
+        spans(installed, exporter, 1)
+        installed.undo()
+        (one,) = [span for span in exporter.get_finished_spans() if "messaging.batch.message_count" in attributes(span)]
+        found = attributes(one)
+        assert (found["messaging.batch.message_count"], found["bgresults.outcome.resolved"]) == (150, 1)
+
+    def test_nothing_of_the_caller_is_kept(
+        self, installed: Installation, exporter: InMemorySpanExporter, watcher: ResultWatcher, writer: ResultWriter
+    ) -> None:
+        """An exception that was raised holds the frames of who waited, with all of his futures."""
+        ids = new_ids(150)
+        writer.fail(ids[0], ValueError("no such user"))
+
+        def view() -> None:
+            futures = watcher.watch_many(ids)
+            with pytest.raises(ValueError, match="no such user"):
+                [future.result(10) for future in futures]
+
+        view()
+        gc.collect()
+        wait_until(lambda: watcher.stats().dropped == 149, "the others to be dropped")
+        (span,) = spans(installed, exporter, 1)
+        assert span.status.description == "ValueError: no such user"
 
     def test_all_are_measured(
         self,

@@ -115,6 +115,39 @@ def test_those_that_nobody_can_wait_for_any_more_are_told_of(watcher: ResultWatc
     assert recorder.told == [(1, [(future.task_id, "failed")])]
 
 
+def test_what_was_failed_before_it_was_handed_out_is_told_of_once(
+    watcher: ResultWatcher, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", no_thread)
+    ids = new_ids(3)
+    futures = watcher.watch_many(ids)
+    assert [future.done() for future in futures] == [True] * 3
+    assert recorder.outcomes == [(task_id, "failed") for task_id in ids]
+
+
+def test_a_session_that_takes_the_place_of_another_is_observed(
+    watcher: ResultWatcher, writer: ResultWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it was made a moment before."""
+    recorder = Recorder()
+    make = watcher._new_session
+
+    def observed_meanwhile() -> Any:
+        fresh = make()
+        observe(recorder, watcher)
+        return fresh
+
+    monkeypatch.setattr(watcher, "_new_session", observed_meanwhile)
+    watcher._replace(watcher._session)
+    future = watcher.watch(new_id())
+    writer.write(future.task_id)
+    future.result(WAIT)
+    wait_until(lambda: recorder.outcomes == [(future.task_id, "resolved")], "it is told of")
+
+
 def test_a_histogram_counts_all_that_ended_together(watcher: ResultWatcher, writer: ResultWriter) -> None:
     tally = Tally()
     observe(tally, watcher)

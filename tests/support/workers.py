@@ -168,9 +168,10 @@ def _close_backend(application: Celery) -> None:
     # The one of the rpc backend has no connection before it is used.
     if consumer is not None and getattr(consumer, "_connection", consumer) is not None:
         consumer.stop()
-        # A result that is dropped later, by the garbage collector perhaps, unsubscribes from what is still noted here;
-        # for that, the consumer of Redis would open a connection again, which nobody closes.
-        getattr(consumer, "subscribed_to", set()).clear()
+        if hasattr(consumer, "_pubsub"):
+            # A result that is dropped later, by the garbage collector perhaps, unsubscribes; for that, the consumer of
+            # Redis would open its connection again, which nobody closes.
+            consumer._pubsub = None
     client = vars(backend).get("client") if backend is not None else None
     if client is not None:
         client.connection_pool.disconnect()

@@ -67,7 +67,7 @@ def test_a_disturbed_round_is_measured_again_for_all(busy_host: list[bool]) -> N
     lab, numbers = play(quick=False)
     assert numbers == [0, 1, 1, 2]
     assert lab.records == {"taken": {"celery": [0, 2, 3], "bgresults": [0, 2, 3]}}
-    assert lab.notes == ["measured again 1 times: the host took the processors away meanwhile"]
+    assert lab.notes == ["1 rounds were measured again: the host took the processors away meanwhile"]
 
 
 def test_a_host_that_is_always_busy_is_put_up_with(busy_host: list[bool]) -> None:

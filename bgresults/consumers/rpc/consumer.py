@@ -117,7 +117,7 @@ class ResultConsumer(BaseResultConsumer):
     def reconnect(self) -> None:
         self._started = True
         self._disconnect()
-        self._replies.restart()
+        self._replies.restart(no_ack=self._no_ack)
         link = self._open_link()
         try:
             try:
@@ -285,7 +285,7 @@ class ResultConsumer(BaseResultConsumer):
 
     def _channel_reopened(self) -> None:
         """Forget what can no more be acknowledged."""
-        self._replies.restart()
+        self._replies.restart(no_ack=self._no_ack)
 
     def _queue_gone(self) -> None:
         """Keep what came, and acknowledge none of it."""

@@ -86,9 +86,13 @@ class Replies:
             self._claimed.append(task_id)
         return self._unclaimed.ended(task_id)
 
-    def restart(self) -> None:
-        """The channel is a new one: what had not been handled had not been acknowledged either, and comes again."""
-        self._messages.clear()
+    def restart(self, *, no_ack: bool = False) -> None:
+        """The channel is a new one: what had not been handled had not been acknowledged either, and comes again.
+
+        With ``no_ack`` nothing does: what is here is handled.
+        """
+        if not no_ack:
+            self._messages.clear()
         self.orphan()
 
     def orphan(self) -> None:

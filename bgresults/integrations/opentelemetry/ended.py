@@ -32,7 +32,7 @@ class EndedWait(NamedTuple):
 
     @classmethod
     def of(cls, note: tuple[Session, Context | None], began_at: float, ended_at: float, ending: Ending) -> EndedWait:
-        """Of a wait that has just ended; on the drain thread."""
+        """Of a wait that has just ended."""
         wait, outcome, error, raw = ending
         status = name = carrier = None
         if raw is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from bgresults.forking import leaf_lock
 from bgresults.integrations.opentelemetry.carriers import Carriers
 from bgresults.integrations.opentelemetry.ended import EndedWait
 from bgresults.integrations.opentelemetry.many import ONE_EACH, Many
@@ -54,6 +56,8 @@ class _Telemetry:
         self._tally = tally
         self._histogram = None if meters is None else meters.wait_duration
         self._has_work = spans is not None or self._histogram is not None
+        # Those that are not complete: what has ended of them is told of at the end.
+        self._unfinished: weakref.WeakSet[Many] = weakref.WeakSet()
         self.spool = Spool(self._handle, _LIMIT)
 
     def started(self, session: Session) -> None:
@@ -66,7 +70,12 @@ class _Telemetry:
         if self._spans is None:
             return _Note(session, None, None, book)
         context = caller_context()
-        return _Note(session, context, Many(session, context, count) if count > ONE_EACH else None, book)
+        many = None
+        if count > ONE_EACH:
+            many = Many(session, context, count)
+            with leaf_lock():
+                self._unfinished.add(many)
+        return _Note(session, context, many, book)
 
     def ended(self, note: _Note, call: WatchCall, ended_at: float, endings: Sequence[Ending]) -> None:
         session, context, many, book = note
@@ -80,6 +89,15 @@ class _Telemetry:
         for ending in endings:
             span = EndedWait.of((session, context), call.began_at, ended_at, ending) if one_each else None
             self.spool.put((span, session, ending[1], seconds))
+
+    def close(self) -> None:
+        """Make the spans that are due, also of calls that wait for others still, and then no more. Idempotent."""
+        with leaf_lock():
+            unfinished = list(self._unfinished)
+        for many in unfinished:
+            if many.give_up():
+                self.spool.put(many)
+        self.spool.close(_FAREWELL)
 
     def _handle(self, ended: Many | tuple[EndedWait | None, Session, str, float]) -> None:
         if isinstance(ended, Many):
@@ -101,10 +119,12 @@ class Installation:
         self._telemetry = telemetry
         self._carriers = carriers
         self._meters = meters
-        atexit.register(self._telemetry.spool.close, _FAREWELL)
+        atexit.register(self._telemetry.close)
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until the spans of all waits that have ended are made; False if ``timeout`` seconds were too few.
+
+        A call that watches many tasks has its one span when the last of them has ended, or at :meth:`undo`.
 
         What becomes of them then is for the SDK: its ``force_flush()`` comes after this.
         """
@@ -116,8 +136,8 @@ class Installation:
         self._carriers.listen_no_more()
         if self._meters is not None:
             self._meters.silent = True
-        atexit.unregister(self._telemetry.spool.close)
-        self._telemetry.spool.close(_FAREWELL)
+        atexit.unregister(self._telemetry.close)
+        self._telemetry.close()
 
     def __enter__(self) -> Installation:
         return self

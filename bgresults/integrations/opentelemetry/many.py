@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from opentelemetry.context import Context
 
+from bgresults.forking import leaf_lock
 from bgresults.integrations.opentelemetry.ended import FAILURES, EndedWait
 from bgresults.session import Session
+from bgresults.task_exceptions import exception_from
 from bgresults.waits import Ending
 
 __all__ = ["ONE_EACH", "Many"]
@@ -50,15 +52,32 @@ class Many:
         self._left = count
 
     def ended(self, began_at: float, ended_at: float, endings: Sequence[Ending]) -> bool:
-        """Some of them have ended; returns whether those were the last. On the drain thread."""
-        self.began_at, self.ended_at = began_at, ended_at
-        self._left -= len(endings)
-        self.outcomes.update([outcome for _, outcome, _, _ in endings])
+        """Some of them have ended; returns whether those were the last. Any thread."""
         note = (self.session, self.context)
-        for ending in endings[: max(0, _LINKED - len(self.first))]:
-            self.first.append(EndedWait.of(note, began_at, ended_at, ending))
-        if len(self.failed) < _ERRORS:
-            failed = [ending for ending in endings if ending[1] in FAILURES]
-            for ending in failed[: _ERRORS - len(self.failed)]:
-                self.failed.append(EndedWait.of(note, began_at, ended_at, ending))
-        return self._left <= 0
+        room = max(0, _LINKED - len(self.first))
+        first = [EndedWait.of(note, began_at, ended_at, ending) for ending in endings[:room]]
+        failed = [ending for ending in endings if ending[1] in FAILURES][:_ERRORS]
+        errors = [EndedWait.of(note, began_at, ended_at, _unraised(ending)) for ending in failed]
+        outcomes = Counter([outcome for _, outcome, _, _ in endings])
+        with leaf_lock():
+            self.began_at, self.ended_at = began_at, ended_at
+            self.outcomes.update(outcomes)
+            # No error: once raised, it holds the frames of who waited, and with them the other futures.
+            self.first += [wait._replace(error=None) for wait in first[: _LINKED - len(self.first)]]
+            self.failed += errors[: _ERRORS - len(self.failed)]
+            self._left -= len(endings)
+            return self._left == 0
+
+    def give_up(self) -> bool:
+        """Wait for no more of them; returns whether there is something to tell of."""
+        with leaf_lock():
+            unfinished, self._left = self._left, -1
+            return unfinished > 0 and bool(self.outcomes)
+
+
+def _unraised(ending: Ending) -> Ending:
+    """With an error of its own, that nobody will ever raise."""
+    wait, outcome, error, raw = ending
+    if error is not None:
+        error = type(error)(*error.args) if raw is None else exception_from(raw)
+    return wait, outcome, error, raw

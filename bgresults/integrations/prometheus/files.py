@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from prometheus_client import values
@@ -79,14 +80,10 @@ class ValueFiles:
         # prometheus_client has a lock, which a child that is forked meanwhile could never take: a fork waits for this.
         with forking.import_lock():
             for watcher, totals in self.tally.totals().items():
-                try:
-                    self._write_all(watcher, totals)
-                except TypeError as error:
-                    # A child closes the files of its parent first, and then cannot make its own.
-                    raise OSError(
-                        "the files of prometheus_client are closed: is the directory gone that "
-                        "PROMETHEUS_MULTIPROC_DIR names? It has to be there for as long as there are processes"
-                    ) from error
+                for family in FAMILIES:
+                    for reading in readings(family, watcher, totals):
+                        self._write(reading)
+                self._write_waits(watcher, totals)
 
     def close(self) -> None:
         """Write no more, after this once; what is true only while somebody writes it becomes 0."""
@@ -101,7 +98,8 @@ class ValueFiles:
         self.write()
         with forking.import_lock():
             for place in self._gauges:
-                _value(place).set(0.0)
+                with _told_of_closed_files():
+                    _value(place).set(0.0)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -159,12 +157,6 @@ class ValueFiles:
             if stop.wait(self._interval):
                 return
 
-    def _write_all(self, watcher: str, totals: Totals) -> None:
-        for family in FAMILIES:
-            for reading in readings(family, watcher, totals):
-                self._write(reading)
-        self._write_waits(watcher, totals)
-
     def _write_waits(self, watcher: str, totals: Totals) -> None:
         family = WAIT_SECONDS
         name, labels, text = family.name, family.labels, family.text
@@ -186,14 +178,28 @@ class ValueFiles:
         else:
             place = _Place("gauge", family.name, family.name, family.labels, reading.values, family.text, family.mode)
             self._gauges.add(place)
-            _value(place).set(reading.value)
+            with _told_of_closed_files():
+                _value(place).set(reading.value)
 
     def _count(self, place: _Place, total: float) -> None:
         """Add what has been counted since this was written last."""
         more = total - self._written.get(place, 0.0)
         if more or place not in self._written:
-            _value(place).inc(more)
+            with _told_of_closed_files():
+                _value(place).inc(more)
             self._written[place] = total
+
+
+@contextmanager
+def _told_of_closed_files() -> Iterator[None]:
+    """A child closes the files of its parent first, and then cannot make its own: what it is told is a TypeError."""
+    try:
+        yield
+    except TypeError as error:
+        raise OSError(
+            "the files of prometheus_client are closed: is the directory gone that PROMETHEUS_MULTIPROC_DIR names? "
+            "It has to be there for as long as there are processes"
+        ) from error
 
 
 def _value(place: _Place) -> Any:

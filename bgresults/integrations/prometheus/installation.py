@@ -50,7 +50,11 @@ class Installation:
         """
 
     def undo(self) -> None:
-        """Export nothing more. Idempotent. With several processes it is for good, of these watchers."""
+        """Export nothing more. Idempotent. With several processes it is for good, of these watchers.
+
+        Raises:
+            OSError: the files cannot be written; of several processes.
+        """
         unobserve(self._tally)
 
     def __enter__(self) -> Installation:
