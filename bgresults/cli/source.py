@@ -63,7 +63,11 @@ class Source:
         with usage_errors():
             if self.app is not None:
                 settings |= {} if self.url is None else {"url": self.url}
-                return ResultWatcher.from_celery(_application(self.app), **settings)
+                application = _application(self.app)
+                from bgresults.integrations.celery.registry import separate_watcher
+
+                # Its module may have a watcher of its own, made with other settings than a command needs.
+                return separate_watcher(application, settings)
             if self.url is None:
                 raise ValueError(f"where are the results? Give --url, --app, or {URL_VARIABLE} in the environment")
             return ResultWatcher(self.url, **{"name": "cli", **settings})

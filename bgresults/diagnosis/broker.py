@@ -15,8 +15,16 @@ from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.rpc import ResultConsumer
 from bgresults.consumers.rpc.links import AMQPLink, ChannelClosed, Link
 from bgresults.diagnosis.findings import Finding
-from bgresults.diagnosis.round_trip import UNREACHABLE, arrival, connecting, new_probe_id, probe_state, read_only
-from bgresults.errors import WatcherError
+from bgresults.diagnosis.round_trip import (
+    UNREACHABLE,
+    arrival,
+    connecting,
+    new_probe_id,
+    no_room,
+    probe_state,
+    read_only,
+)
+from bgresults.errors import TooManyPendingError, WatcherError
 from bgresults.watcher import ResultWatcher
 
 __all__ = ["broker_overview", "examine_broker"]
@@ -89,6 +97,9 @@ def _round_trip(watcher: ResultWatcher, consumer: ResultConsumer, link: Link, ti
     try:
         queue = watcher.declare_for(task_id)
         future = watcher.watch(task_id, lifetime=2 * timeout)
+    except TooManyPendingError as error:
+        yield no_room(error)
+        return
     except WatcherError as error:
         yield Finding("error", "permissions", str(error), _CHECK_QUEUES)
         return

@@ -13,7 +13,16 @@ from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.redis import ResultConsumer
 from bgresults.consumers.redis.failures import connection_lost, is_denied
 from bgresults.diagnosis.findings import Finding
-from bgresults.diagnosis.round_trip import UNREACHABLE, arrival, connecting, new_probe_id, probe_state, read_only
+from bgresults.diagnosis.round_trip import (
+    UNREACHABLE,
+    arrival,
+    connecting,
+    new_probe_id,
+    no_room,
+    probe_state,
+    read_only,
+)
+from bgresults.errors import TooManyPendingError
 from bgresults.watcher import ResultWatcher
 
 __all__ = ["Conversation", "escaped", "examine_redis", "watched_ids"]
@@ -143,7 +152,11 @@ def _round_trip(
     task_id = new_probe_id()
     key = consumer._keys.key(task_id)
     body = _dumps(probe_state(task_id), serializer=consumer.serializer)[2]
-    future = watcher.watch(task_id, lifetime=2 * timeout)
+    try:
+        future = watcher.watch(task_id, lifetime=2 * timeout)
+    except TooManyPendingError as error:
+        yield no_room(error)
+        return
     begun = time.monotonic()
     try:
         conversation.ask("SET", key, body, "EX", _PROBE_EXPIRES)

@@ -8,11 +8,11 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from bgresults.diagnosis.findings import Finding
-from bgresults.errors import BackendUnavailableError, WatcherError
+from bgresults.errors import BackendUnavailableError, TooManyPendingError, WatcherError
 from bgresults.futures import ResultFuture
 from bgresults.watcher import ResultWatcher
 
-__all__ = ["UNREACHABLE", "arrival", "connecting", "new_probe_id", "probe_state", "read_only"]
+__all__ = ["UNREACHABLE", "arrival", "connecting", "new_probe_id", "no_room", "probe_state", "read_only"]
 
 UNREACHABLE = "check that the server runs, that host and port are right, and that this machine may connect to it"
 
@@ -58,6 +58,12 @@ def arrival(future: ResultFuture, begun: float, timeout: float, cure: str) -> Fi
         return Finding("error", "round-trip", f"{type(error).__name__}: {error}", cure)
     milliseconds = (time.monotonic() - begun) * 1000
     return Finding("ok", "round-trip", f"a result that was written has arrived ({milliseconds:.1f} ms)")
+
+
+def no_room(error: TooManyPendingError) -> Finding:
+    """The watcher itself refuses one id more."""
+    cure = "look at what is pending, with `bgresults status`; raise max_pending if that is as it should be"
+    return Finding("error", "round-trip", f"nothing more can be watched: {error}", cure)
 
 
 def read_only(words: str) -> Finding:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -59,8 +60,9 @@ def worker_exit(_server: Any, worker: Any) -> None:
     for watcher in _watchers():
         # Have all of them end at once, and wait afterwards.
         watcher.close(timeout=0.0)
+    deadline = time.monotonic() + _FAREWELL
     for watcher in _watchers():
-        watcher.close(timeout=_FAREWELL)
+        watcher.close(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _watchers() -> list[ResultWatcher]:

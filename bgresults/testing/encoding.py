@@ -38,7 +38,8 @@ def encoded_state(task_id: str, status: str, result: Any, serializer: str) -> St
         kombu.exceptions.EncodeError: the serializer cannot write it.
     """
     ended = status in ("SUCCESS", "FAILURE", "REVOKED")
-    failed = isinstance(result, Exception)
+    # Elsewhere an exception is a value like any other, which most serializers cannot write.
+    failed = status in ("FAILURE", "REVOKED", "RETRY") and isinstance(result, Exception)
     return encoded_value(
         {
             "status": status,

@@ -60,7 +60,7 @@ class Takeover:
             if session.thread is not None:
                 # It keeps its server, its thread and its futures, and is not asked until the end.
                 self._held.append((holder, session))
-                holder._session = Session(holder._settings, holder)
+                holder._session = holder._new_session()
 
     def stop(self) -> None:
         """Give all watchers back; futures that are pending end with ``WatcherClosedError``. Idempotent."""

@@ -73,6 +73,10 @@ def test_one_that_fails(app: Celery, watcher: CeleryResultWatcher) -> None:
 def test_one_that_raises_in_the_caller(app: Celery, watcher: CeleryResultWatcher) -> None:
     app.conf.task_eager_propagates = True
     assert isinstance(watcher.submit(app.tasks["eager fail"]).exception(0), KeyError)
+    failing = watcher.submit(group(app.tasks["eager fail"].s(), app.tasks["eager add"].s(1, 2)))
+    assert isinstance(failing, GroupFutures)
+    assert isinstance(failing.exception(0), KeyError)
+    assert list(failing) == []
 
 
 def test_a_canvas(app: Celery, watcher: CeleryResultWatcher) -> None:

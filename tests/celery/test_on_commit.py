@@ -142,6 +142,21 @@ def test_that_cannot_be_sent(watcher: CeleryResultWatcher, sent: list[str], monk
     assert watcher.pending == 0
 
 
+def test_that_is_interrupted(watcher: CeleryResultWatcher, sent: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what is no Exception: a signal handler's SystemExit, a timeout of gevent's. Nobody will send it."""
+    from django.db import transaction
+
+    def exit(*_: Any, **__: Any) -> None:
+        raise SystemExit(1)
+
+    monkeypatch.setattr(Celery, "send_task", exit)
+    futures: list[Any] = []
+    with pytest.raises(SystemExit), transaction.atomic():
+        futures.append(watcher.submit_on_commit("add", (1, 2)))
+    assert futures[0].cancelled()
+    assert watcher.pending == 0
+
+
 def test_eagerly(new_app: NewApp, from_celery: FromCelery) -> None:
     from django.db import transaction
 

@@ -217,8 +217,11 @@ class TestWhere:
         name = f"project_{key_prefix.rstrip('_')}"
         (tmp_path / f"{name}.py").write_text(
             "from celery import Celery\n"
+            "from bgresults import ResultWatcher\n"
             f"app = Celery('project', backend={at[1]!r})\n"
             f"app.conf.result_backend_transport_options = {{'global_keyprefix': {key_prefix.rstrip('_')!r}}}\n"
+            # As the README has it, and with other settings than the command's.
+            "watcher = ResultWatcher.from_celery(app)\n"
         )
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("sys.path", list(sys.path))

@@ -111,6 +111,14 @@ class TestRedis:
         own_redis.config("maxmemory", 1)
         is_error(examined(own_redis.url()), "round-trip", "maxmemory", "memory")
 
+    def test_a_watcher_that_is_full(self, redis_server: RedisServer, key_prefix: str) -> None:
+        with ResultWatcher(redis_server.url(), key_prefix=key_prefix, max_pending=1) as watcher:
+            pending = watcher.watch("another")
+            is_error(
+                examine(watcher), "round-trip", "nothing more can be watched: 1 futures may be", "raise max_pending"
+            )
+            assert not pending.done()
+
     def test_a_server_that_hangs(self, own_redis: RedisServer) -> None:
         own_redis.pause()
         try:

@@ -6,6 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import django
 import pytest
 
 from tests.examples.conftest import Example
@@ -85,7 +86,11 @@ def test_a_lost_server_is_told_and_it_goes_on(example: Example, page: Page) -> N
     page.wait_for("Done")
 
 
-def test_closing_the_tab_ends_the_subscription(example: Example, page: Page, browser: Chrome) -> None:
+def test_closing_the_tab_ends_the_subscription(
+    request: pytest.FixtureRequest, example: Example, page: Page, browser: Chrome
+) -> None:
+    if "asgi" in request.node.name and django.VERSION < (5, 0):
+        pytest.skip("under ASGI, Django 4.2 does not tell a stream that its client has gone")
     first, task_id = browser.current_window_handle, new_id()
     browser.switch_to.new_window("tab")
     page.open(f"/watch/{task_id}")

@@ -22,6 +22,8 @@ from bgresults import (
     WatcherClosedError,
     WatchExpiredError,
 )
+from bgresults.observing import observe, unobserve
+from bgresults.tally import Tally
 from bgresults.testing import FakeResults, RedisServer, is_backoff_active
 from tests.support.forks import run_in_child
 from tests.support.results import ResultWriter
@@ -140,12 +142,13 @@ class TestEncoding:
         fake.resolve("a", value)
         assert future.result(0) == arrives
 
+    @pytest.mark.parametrize("value", [object(), ValueError("returned, and not raised")], ids=["object", "exception"])
     def test_a_value_that_cannot_be_serialized_fails_as_in_production(
-        self, fake: FakeResults, watcher: ResultWatcher
+        self, fake: FakeResults, watcher: ResultWatcher, value: object
     ) -> None:
         future = watcher.watch("a")
-        fake.resolve("a", object())
-        with pytest.raises(EncodeError, match="Object of type object is not JSON serializable"):
+        fake.resolve("a", value)
+        with pytest.raises(EncodeError, match=f"Object of type {type(value).__name__} is not JSON serializable"):
             future.result(0)
 
     def test_a_progress_that_cannot_is_refused(self, fake: FakeResults) -> None:
@@ -253,6 +256,18 @@ class TestAllWatchers:
             later = watcher.watch("later")
             writer.write("later", 3)
             assert later.result(10) == 3
+
+    def test_one_that_is_at_work_is_observed_meanwhile(self, redis_server: RedisServer, key_prefix: str) -> None:
+        tally = Tally()
+        with ResultWatcher(redis_server.url(), key_prefix=key_prefix, name="observed") as watcher:
+            observe(tally, watcher)
+            assert watcher.wait_ready(10)
+            with FakeResults() as fake:
+                future = watcher.watch("fake")
+                fake.resolve("fake", 1)
+                assert future.result(0) == 1
+                wait_until(lambda: sum(tally.totals()["observed"].waits["resolved"].counts) == 1, "it is counted")
+            unobserve(tally)
 
     def test_one_that_is_closed_meanwhile_is_closed_for_good(self, redis_server: RedisServer) -> None:
         watcher = ResultWatcher(redis_server.url())

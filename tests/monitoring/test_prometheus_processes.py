@@ -158,7 +158,8 @@ def scrape():
 
 def run(program: str, folder: Path, url: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM + textwrap.dedent(program), url],
+        # From 3.12 on Python warns of a fork beside threads, which is what is tried here.
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM + textwrap.dedent(program), url],
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder), **environment},
         capture_output=True,
         text=True,

@@ -148,8 +148,8 @@ class Program:
         except TimeoutError:
             self.found["strangers"] = 0
         self.found["connecting"] = silent.stats().state
-        # The program ends in the middle of it.
-        self._kept = (server, connection, silent, future)
+        # The program ends in the middle of it: no object of Python's closes the connection before the process is gone.
+        self._kept = (server.detach(), connection.detach(), silent, future)
 
     def kill(self) -> None:
         """Somebody kills all greenlets that there are."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 
 from bgresults.testing import RedisServer
@@ -141,9 +142,15 @@ def no_trouble(server: WebServer) -> None:
 
 
 def test_events_come_one_by_one_and_who_leaves_is_forgotten(
-    way: Callable[[str], tuple[WebServer, str]], redis_url: str, writer: ResultWriter, page: Open
+    request: pytest.FixtureRequest,
+    way: Callable[[str], tuple[WebServer, str]],
+    redis_url: str,
+    writer: ResultWriter,
+    page: Open,
 ) -> None:
     """Also where Django would collect a stream that is not of its server's kind, or compress it in blocks."""
+    if "uvicorn-django" in request.node.name and django.VERSION < (5, 0):
+        pytest.skip("under ASGI, Django 4.2 does not tell a stream that its client has gone")
     server, path = way(redis_url)
     task_id, other = new_ids(2)
     follower = page(server, f"{path}{task_id}")

@@ -18,7 +18,7 @@ from bgresults.watcher import ResultWatcher
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["from_celery", "open_watcher"]
+__all__ = ["from_celery", "open_watcher", "separate_watcher"]
 
 _logger = logging.getLogger("bgresults")
 # On the application itself: a table would keep it alive, since its watcher does.
@@ -61,10 +61,7 @@ def from_celery(app: Any, **overrides: Any) -> CeleryResultWatcher:
     watcher = _open_one(app, record, overrides)
     if watcher is not None:
         return watcher
-    # Refuses what makes no sense, here and not at the first use.
-    somewhere = "memory://" if overrides.get("amqp", AMQPOptions()) != AMQPOptions() else "redis://localhost"
-    ResultWatcher(**{"url": somewhere, **overrides})
-    fresh = CeleryResultWatcher(app, overrides)
+    fresh = separate_watcher(app, overrides)
     with leaf_lock():
         # Another thread may have come first.
         if record.watcher is None or record.watcher.closed:
@@ -72,6 +69,18 @@ def from_celery(app: Any, **overrides: Any) -> CeleryResultWatcher:
             record.made.append(time.monotonic())
     _warn_of_many(app, record)
     return _open_one(app, record, overrides) or fresh
+
+
+def separate_watcher(app: Celery, overrides: dict[str, Any]) -> CeleryResultWatcher:
+    """A new watcher of an application, besides the one that :func:`from_celery` gives everybody.
+
+    Raises:
+        TypeError, ValueError: as for :class:`~bgresults.ResultWatcher`.
+    """
+    # Refuses what makes no sense, here and not at the first use.
+    somewhere = "memory://" if overrides.get("amqp", AMQPOptions()) != AMQPOptions() else "redis://localhost"
+    ResultWatcher(**{"url": somewhere, **overrides})
+    return CeleryResultWatcher(app, overrides)
 
 
 def open_watcher(app: Celery) -> CeleryResultWatcher:

@@ -83,8 +83,8 @@ def shipment_of(
 
 def eager_sender(
     app: Celery, task: Any, args: Any, kwargs: Any, task_id: str | None, options: Mapping[str, Any]
-) -> tuple[Callable[[], Any], bool]:
-    """What sends it where sending is running, and whether it is a chord. The ids are known afterwards.
+) -> tuple[Callable[[], Any], bool, bool]:
+    """What sends it where sending is running; and whether it is a chord, or a group. The ids are known afterwards.
 
     Raises:
         As :func:`shipment_of`.
@@ -92,7 +92,11 @@ def eager_sender(
     signature = _signature(app, task)
     _refuse_ignored(app, signature, options)
     given = {} if task_id is None else {"task_id": task_id}
-    return lambda: signature.apply_async(args, kwargs, **given, **options), isinstance(signature, _Chord)
+
+    def send() -> Any:
+        return signature.apply_async(args, kwargs, **given, **options)
+
+    return send, isinstance(signature, _Chord), isinstance(signature, _Group)
 
 
 @contextmanager

@@ -82,13 +82,15 @@ def run_request(watcher: AppWatcher, request: Request) -> CeleryResultFuture | G
         As ``CeleryResultWatcher.submit()``.
     """
     app = watcher.app
-    send, is_chord = eager_sender(app, request.task, request.args, request.kwargs, _task_id(request), request.options)
+    send, is_chord, is_group = eager_sender(
+        app, request.task, request.args, request.kwargs, _task_id(request), request.options
+    )
     try:
         result = send()
     except Exception as error:  # noqa: BLE001 - of the task, if errors are to be propagated, or of the sending
         failed = CeleryResultFuture(_task_id(request) or "eager", watcher)
         failed._settle(None, error)
-        return GroupFutures(None, _NOTHING, [], failed, [failed]) if is_chord else failed
+        return GroupFutures(None, _NOTHING, [], failed, [failed]) if is_chord or is_group else failed
     futures = [finished_future(watcher, leaf) for leaf in leaves_of(result)]
     if is_chord:
         # Run like this, it leaves no results of its header behind.
@@ -191,6 +193,9 @@ class Submission:
             self._fail(error)
         except BaseException:
             take_back(self._watcher._session_here(), list(self._futures))
+            for future in self._futures:
+                # Somebody has those of submit_on_commit(), and nobody else would end them.
+                future.cancel()
             raise
 
     def give_up(self) -> None:

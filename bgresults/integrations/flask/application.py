@@ -128,6 +128,8 @@ class ApplicationResults:
 
                 from bgresults.integrations.celery.applications import import_application
         except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] != "celery":
+                raise
             raise ImportError(f"{CELERY_APP} needs Celery: pip install 'bgresults[celery]'") from error
         try:
             return import_application(place, import_from_cwd)

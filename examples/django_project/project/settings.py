@@ -15,6 +15,7 @@ DEBUG = True
 SECRET_KEY = "of an example"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
 TIME_ZONE = "UTC"
+USE_TZ = True  # As it is by default, from Django 5.0 on.
 ROOT_URLCONF = "project.urls"
 WSGI_APPLICATION = "project.wsgi.application"
 ASGI_APPLICATION = "project.asgi.application"
