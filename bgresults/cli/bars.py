@@ -16,10 +16,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from bgresults.cli.terminal import console
-from bgresults.cli.text import news_of, printable, progress_of
+from bgresults.cli.text import news_of, progress_of
 from bgresults.cli.views import complain
 from bgresults.diagnosis import Following
 from bgresults.meta import TaskMeta
+from bgresults.sse.plain_json import printable
 
 __all__ = ["BarsView"]
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bgresults.cli.text import printable
 from bgresults.diagnosis.findings import Level
+from bgresults.sse.plain_json import printable
 
 __all__ = ["Row", "console", "show"]
 

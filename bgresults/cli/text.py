@@ -8,14 +8,9 @@ from datetime import datetime
 from bgresults.meta import TaskMeta
 from bgresults.sse.form import form_of
 from bgresults.sse.outcomes import plain_result
-from bgresults.sse.plain_json import shortened, text_of
+from bgresults.sse.plain_json import printable, shortened, text_of
 
-__all__ = ["clock", "counted", "duration", "news_of", "printable", "progress_of"]
-
-
-def printable(text: str) -> str:
-    """The same without what a terminal would obey: colours, titles, and a line that looks like another one."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+__all__ = ["clock", "counted", "duration", "news_of", "progress_of"]
 
 
 def news_of(state: TaskMeta) -> str:

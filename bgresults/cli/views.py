@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import click
 
-from bgresults.cli.text import news_of, printable
+from bgresults.cli.text import news_of
 from bgresults.diagnosis import Following
 from bgresults.meta import TaskMeta
-from bgresults.sse.plain_json import TooLargeError, json_text, plain
+from bgresults.sse.plain_json import TooLargeError, json_text, plain, printable
 from bgresults.task_exceptions import exception_from
 
 __all__ = ["JSONView", "PlainView", "View", "complain"]

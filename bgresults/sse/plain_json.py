@@ -12,7 +12,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["MOST_TEXT", "TooLargeError", "json_text", "plain", "shortened", "text_of"]
+__all__ = ["MOST_TEXT", "TooLargeError", "json_text", "plain", "printable", "shortened", "text_of"]
 
 #: Characters of a text that somebody shall read, such as a description.
 MOST_TEXT: Final = 1000
@@ -98,6 +98,11 @@ class _Plain:
         if self._left < 0:
             raise TooLargeError
         return value
+
+
+def printable(text: str) -> str:
+    """The same without what a terminal would obey: colours, titles, and a line that looks like another one."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def text_of(value: Any) -> str:

@@ -79,6 +79,36 @@ def test_one_that_raises_in_the_caller(app: Celery, watcher: CeleryResultWatcher
     assert list(failing) == []
 
 
+def test_it_is_told_of_its_end(app: Celery, watcher: CeleryResultWatcher) -> None:
+    """Once, the final state, before the future has ended: as it is told by a worker's."""
+    seen: list[Any] = []
+    future = watcher.submit(app.tasks["eager add"], (1, 2), on_update=seen.append)
+    failed = watcher.submit(app.tasks["eager fail"], on_update=seen.append)
+    watcher.watch(app.tasks["eager add"].delay(3, 4), on_update=seen.append)
+    assert [(state.status, state.ready) for state in seen] == [("SUCCESS", True), ("FAILURE", True), ("SUCCESS", True)]
+    assert [seen[0].result, seen[2].result] == [future.result(0), 7]
+    assert seen[1].result is failed.exception(0)
+
+
+def test_what_is_told_may_raise(app: Celery, watcher: CeleryResultWatcher, caplog: pytest.LogCaptureFixture) -> None:
+    assert watcher.submit(app.tasks["eager add"], (1, 2), on_update=lambda state: 1 / 0).result(0) == 3
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"lifetime": -4}, "lifetime"),
+        ({"lifetime": None, "expires": "watch"}, "expires='watch' needs a watch that ends"),
+    ],
+)
+def test_what_production_would_refuse(
+    app: Celery, watcher: CeleryResultWatcher, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        watcher.submit(app.tasks["eager add"], (1, 2), **options)
+
+
 def test_a_canvas(app: Celery, watcher: CeleryResultWatcher) -> None:
     add, total = app.tasks["eager add"], app.tasks["eager total"]
     assert watcher.submit(chain(add.s(1, 2), add.s(3))).result(0) == 6

@@ -113,6 +113,20 @@ class TestWatch:
         assert code == 1
         assert json.loads(text) == {"task_id": task_id, "status": "FAILURE", "ready": True, "result": "no"}
 
+    def test_values_that_are_no_json(self, writer: ResultWriter) -> None:
+        task_id = new_id()
+        writer.write(task_id, {"ratio": float("nan"), "of": [1]})
+        code, text, _ = run("watch", task_id, "--json")
+        assert code == 0
+        assert json.loads(text, parse_constant=pytest.fail)["result"] == {"ratio": "nan", "of": [1]}
+
+    def test_what_a_terminal_would_obey_is_shown(self, writer: ResultWriter) -> None:
+        task_id = new_id()
+        writer.store(task_id, {"step": "\x1b[2J"}, "GONE\x1b[2J")
+        code, text, _ = run("watch", task_id, "--timeout", "1")
+        assert code == 124
+        assert text.strip() == f"{task_id} GONE\\x1b[2J {{'step': '\\x1b[2J'}}"
+
     def test_time_is_up(self, writer: ResultWriter) -> None:
         task_id = new_id()
         code, text, errors = run("watch", task_id, "--timeout", "0.2")

@@ -231,7 +231,7 @@ class AppWatcher(ResultWatcher):
             if isinstance(value, AsyncResult) and value.ignored:
                 raise NotWatchableError(f"the result of task {value.id!r} is ignored: it will never be stored")
             if isinstance(value, EagerResult):
-                finished[place] = finished_future(self, value)
+                finished[place] = finished_future(self, value, on_update)
         if not finished:
             return super().watch_many(given, lifetime=lifetime, on_update=on_update)  # type: ignore[return-value]
         others = [value for place, value in enumerate(given) if place not in finished]

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery import states
 
+from bgresults.futures import UpdateCallback
 from bgresults.integrations.celery.futures import CeleryResultFuture
+from bgresults.meta import TaskMeta
 
 if TYPE_CHECKING:
     from bgresults.integrations.celery.app_watcher import AppWatcher
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["finish", "finished_future"]
 
 
-def finished_future(watcher: AppWatcher, result: Any) -> CeleryResultFuture:
+def finished_future(watcher: AppWatcher, result: Any, on_update: UpdateCallback | None) -> CeleryResultFuture:
     """A future that has ended as an ``EagerResult`` says."""
-    future = CeleryResultFuture(str(result.id), watcher)
+    future = CeleryResultFuture(str(result.id), watcher, on_update)
     finish(future, result)
     return future
 
@@ -29,11 +31,15 @@ def finish(future: CeleryResultFuture, result: Any) -> None:
         # What Celery's own get() raises.
         exception = value if isinstance(value, Exception) else Exception(value)
         value = None
-    future._raw = {
+    raw = future._raw = {
         "task_id": future.task_id,
         "status": result.state,
         "result": result.result,
         "traceback": result.traceback,
     }
+    on_update = future._on_update
+    if on_update is not None:
+        final = TaskMeta.from_raw(raw) if exception is None else TaskMeta.from_raw(raw, exception)
+        future._call(lambda _: on_update(final))
     for callback in future._settle(value, exception) or []:
         future._call(callback)

@@ -15,9 +15,11 @@ from bgresults.integrations.celery.following import follow, steps_of_leaves
 from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.groups import GroupFutures, gathered, leaves_of, needs_chord
 from bgresults.integrations.celery.sending import Shipment, eager_sender, shipment_of, without_subscribing
+from bgresults.lifetimes import DefaultLifetime
 from bgresults.readiness import declare_queues, reply_queue
 from bgresults.registration import take_back
 from bgresults.task_ids import task_id_of
+from bgresults.watcher import ResultWatcher
 
 if TYPE_CHECKING:
     from bgresults.integrations.celery.app_watcher import AppWatcher
@@ -39,6 +41,17 @@ class Request:
     task_id: Any
     options: dict[str, Any]
 
+    def expires_with_the_watch(self, seconds: float | None) -> bool:
+        """Whether that is asked for, of a watch that lasts so long.
+
+        Raises:
+            ValueError: such a watch never ends.
+        """
+        with_it = isinstance(self.expires, str) and self.expires == "watch"
+        if with_it and seconds is None:
+            raise ValueError("expires='watch' needs a watch that ends: give it a lifetime")
+        return with_it
+
 
 def prepare(watcher: AppWatcher, request: Request) -> Submission:
     """Watch what will be sent.
@@ -49,9 +62,7 @@ def prepare(watcher: AppWatcher, request: Request) -> Submission:
     eager = bool(watcher.app.conf.task_always_eager)
     if not eager:
         seconds = watcher._seconds(request.lifetime)
-        if isinstance(request.expires, str) and request.expires == "watch":
-            if seconds is None:
-                raise ValueError("expires='watch' needs a watch that ends: give it a lifetime")
+        if request.expires_with_the_watch(seconds):
             request.expires = seconds
         if request.expires is not None:
             request.options["expires"] = request.expires
@@ -82,6 +93,9 @@ def run_request(watcher: AppWatcher, request: Request) -> CeleryResultFuture | G
         As ``CeleryResultWatcher.submit()``.
     """
     app = watcher.app
+    if not isinstance(request.lifetime, DefaultLifetime):
+        # What does not matter here is refused as it would be in production.
+        request.expires_with_the_watch(ResultWatcher._seconds(watcher, request.lifetime))
     send, is_chord, is_group = eager_sender(
         app, request.task, request.args, request.kwargs, _task_id(request), request.options
     )
@@ -91,7 +105,7 @@ def run_request(watcher: AppWatcher, request: Request) -> CeleryResultFuture | G
         failed = CeleryResultFuture(_task_id(request) or "eager", watcher)
         failed._settle(None, error)
         return GroupFutures(None, _NOTHING, [], failed, [failed]) if is_chord or is_group else failed
-    futures = [finished_future(watcher, leaf) for leaf in leaves_of(result)]
+    futures = [finished_future(watcher, leaf, request.on_update) for leaf in leaves_of(result)]
     if is_chord:
         # Run like this, it leaves no results of its header behind.
         body = gathered(result, futures) if hasattr(result, "results") else futures[0]

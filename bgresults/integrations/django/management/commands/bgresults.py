@@ -16,6 +16,7 @@ from bgresults.diagnosis import Diagnosis, Following, checked_health, examine, o
 from bgresults.diagnosis.settings import new_consumer
 from bgresults.integrations.django.handler import DEFAULT_ALIAS, watchers
 from bgresults.meta import TaskMeta
+from bgresults.sse.plain_json import json_text, plain, printable, text_of
 from bgresults.watcher import ResultWatcher
 
 __all__ = ["Command"]
@@ -24,6 +25,8 @@ __all__ = ["Command"]
 _PATIENCE = 5.0
 # As of arguments that argparse refuses.
 _WRONG = 2
+# Characters of a result, as JSON.
+_MOST = 256 * 1024 * 1024
 _SIGNS = {"ok": "ok", "note": "--", "warning": "!!", "error": "XX"}
 
 
@@ -114,13 +117,21 @@ class Command(BaseCommand):
         return following.exit_code
 
     def _print_state(self, state: TaskMeta, *, as_json: bool) -> None:
+        result = state.result
         if as_json:
-            shown = {"task_id": state.task_id, "status": state.status, "ready": state.ready, "result": state.result}
-            self._print_json(shown, indent=None)
+            shown = {"task_id": state.task_id, "status": state.status, "ready": state.ready}
+            try:
+                # Of a failure, the words; and never what is no JSON, such as NaN, or keys that are no text.
+                shown["result"] = plain(str(result) if isinstance(result, Exception) else result, _MOST)
+            except Exception as error:  # noqa: BLE001 - too large, or an exception that has no text
+                shown["result"] = f"<{type(result).__name__}: {type(error).__name__}>"
+            self.stdout.write(json_text(shown))
             return
         style: Any = self.style
         painted = style.SUCCESS if state.status == "SUCCESS" else style.ERROR if state.ready else str
-        self.stdout.write(f"{state.task_id} {painted(state.status)} {state.result!r}")
+        # What a terminal would obey is shown, wherever it comes from.
+        words = [printable(text) for text in (state.task_id, state.status, text_of(result))]
+        self.stdout.write(f"{words[0]} {painted(words[1])} {words[2]}")
 
     # -- stats -------------------------------------------------------------------------------------------------------
 
@@ -138,9 +149,8 @@ class Command(BaseCommand):
                     self.stdout.write(f"  {name}: {value}")
         return 0 if all(counts["health"]["healthy"] for counts in told.values()) else 1
 
-    def _print_json(self, value: Any, indent: int | None = 2) -> None:
-        # A task's result may be anything that its serializer knows.
-        self.stdout.write(json.dumps(value, default=str, indent=indent))
+    def _print_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, default=str, indent=2))
 
 
 def _aliases(options: dict[str, Any]) -> list[str]:
