@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from bgresults.errors import WatcherError, WatchExpiredError
-from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
 from bgresults.meta import READY_STATES, TaskMeta
 from bgresults.pending import FutureRef
@@ -39,14 +39,19 @@ class SessionEnded(Exception):
 
 
 class Dispatcher:
-    """Resolves the futures of one session."""
+    """Resolves the futures of one session.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        session: whose futures.
+        lock: the leaf lock, on the drain thread: it was born in this process, and asks again after each callback. Any
+            other thread may be forked by a signal handler, in the middle of this, and looks each time: None.
+    """
+
+    def __init__(self, session: Session, lock: threading.RLock | None = None) -> None:
         self._session = session
         self._pending = session.pending
         self._counters = session.counters
-        # Of the process that this is made and used in; after a callback that is certain again, see _run().
-        self._lock = leaf_lock()
+        self._lock = lock
         self._slow_callbacks: set[str] = set()
         # Those that somebody observes, and has not been told of yet.
         self._endings: list[Ending] = []

@@ -10,6 +10,7 @@ import threading
 from bgresults.dispatcher import Dispatcher, SessionEnded
 from bgresults.drainer import Drainer
 from bgresults.errors import BackendUnavailableError, WatcherClosedError
+from bgresults.forking import leaf_lock
 from bgresults.greenlets import was_killed
 from bgresults.safe_logging import log_safely
 from bgresults.session import ErrorFactory, Session, State
@@ -92,7 +93,7 @@ def _run(session: Session, token: object) -> None:
         if session.start_token is not token:
             return
     session.thread_ident = threading.get_ident()
-    dispatcher = Dispatcher(session)
+    dispatcher = Dispatcher(session, leaf_lock())
     why: ErrorFactory | None = None
     try:
         for observer in session.observers:

@@ -134,6 +134,17 @@ def test_what_the_server_knows(watcher: ResultWatcher, writer: ResultWriter, at:
     del futures
 
 
+def test_a_worker_whose_broker_this_is_reads_no_results(redis_server: RedisServer, at: list[str]) -> None:
+    """What it subscribes to is a pattern."""
+    with redis_server.client() as client, client.pubsub() as worker:
+        worker.psubscribe("/0.celeryev/*")
+        assert worker.get_message(timeout=10) is not None
+        patterns_alone = {each["addr"] for each in client.client_list(_type="pubsub") if each["sub"] == "0"}
+        told = json.loads(run("status", *at, "--json").output)
+    assert patterns_alone
+    assert patterns_alone.isdisjoint(reader["address"] for reader in told["server"]["subscribers"])
+
+
 def test_connections_are_those_of_a_process(watcher: ResultWatcher, at: list[str], folder: Path) -> None:
     future = watcher.watch(new_id())
     told = json.loads(run("status", *at, "--dir", str(folder), "--json").output)

@@ -123,7 +123,7 @@ class TestWatch:
     def test_what_a_terminal_would_obey_is_shown(self, writer: ResultWriter) -> None:
         task_id = new_id()
         writer.store(task_id, {"step": "\x1b[2J"}, "GONE\x1b[2J")
-        code, text, _ = run("watch", task_id, "--timeout", "1")
+        code, text, _ = run("watch", task_id, "--timeout", "5")
         assert code == 124
         assert text.strip() == f"{task_id} GONE\\x1b[2J {{'step': '\\x1b[2J'}}"
 

@@ -242,6 +242,19 @@ class TestAcknowledging:
         assert seen.states == [("a", "SUCCESS", 1)]
         assert consumer.counters.redelivered == 1
 
+    def test_what_came_with_the_farewell_is_kept_where_nothing_comes_again(
+        self, narrow: RpcBench, seen: Recorder
+    ) -> None:
+        consumer = narrow.consumer(seen, auto_reconnect=False)
+        consumer.start("a", no_ack=True)
+        narrow.send("a", 1)
+        queue = narrow.queue_for("a")
+        wait_until(lambda: narrow.writer.counts(queue) == (0, 1), "the message to be on its way")
+        consumer.reconnect()
+        drain_until(consumer, lambda: seen.states)
+        assert seen.states == [("a", "SUCCESS", 1)]
+        assert consumer.connected
+
     def test_what_was_handled_and_not_acknowledged_comes_again_and_is_dropped(
         self, bench: RpcBench, seen: Recorder
     ) -> None:

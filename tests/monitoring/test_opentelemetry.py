@@ -311,6 +311,28 @@ class TestMany:
         found = attributes(one)
         assert (found["messaging.batch.message_count"], found["bgresults.outcome.resolved"]) == (150, 1)
 
+    def test_a_forked_child_tells_nothing_of_them(
+        self, installed: Installation, exporter: InMemorySpanExporter, watcher: ResultWatcher, writer: ResultWriter
+    ) -> None:
+        ids = new_ids(150)
+        futures = watcher.watch_many(ids)
+        writer.write(ids[0])
+        futures[0].result(10)
+        # What comes after it on the drain thread is told of after it.
+        again = watcher.watch(new_id())
+        writer.write(again.task_id)
+        again.result(10)
+        spans(installed, exporter, 1)
+
+        def child() -> None:
+            exporter.clear()
+            installed.undo()
+            assert exporter.get_finished_spans() == ()
+
+        assert run_in_child(child) == 0
+        installed.undo()
+        assert len(exporter.get_finished_spans()) == 2
+
     def test_nothing_of_the_caller_is_kept(
         self, installed: Installation, exporter: InMemorySpanExporter, watcher: ResultWatcher, writer: ResultWriter
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
@@ -95,7 +96,8 @@ class _Telemetry:
         with leaf_lock():
             unfinished = list(self._unfinished)
         for many in unfinished:
-            if many.give_up():
+            # Those of the process that this one was forked from are told of there.
+            if many.session.pid == os.getpid() and many.give_up():
                 self.spool.put(many)
         self.spool.close(_FAREWELL)
 

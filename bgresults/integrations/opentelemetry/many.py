@@ -56,7 +56,8 @@ class Many:
         note = (self.session, self.context)
         room = max(0, _LINKED - len(self.first))
         first = [EndedWait.of(note, began_at, ended_at, ending) for ending in endings[:room]]
-        failed = [ending for ending in endings if ending[1] in FAILURES][:_ERRORS]
+        room = max(0, _ERRORS - len(self.failed))
+        failed = [ending for ending in endings if ending[1] in FAILURES][:room]
         errors = [EndedWait.of(note, began_at, ended_at, _unraised(ending)) for ending in failed]
         outcomes = Counter([outcome for _, outcome, _, _ in endings])
         with leaf_lock():
