@@ -1,7 +1,7 @@
-"""What ``parsers`` starts: a program that waits for results that are stored already, with hiredis or without it.
+"""What ``parsers`` starts: a program that waits for results that are stored already, with hiredis, msgspec or neither.
 
-Arguments: the URL, and ``with`` or ``without``. It reads lines, each a JSON list of ids, and answers each with a line:
-the seconds from the ids to the last value, and those of the processor.
+Arguments: the URL, and what is there to parse with, in words. It reads lines, each a JSON list of ids, and answers each
+with a line: the seconds from the ids to the last value, and those of the processor.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "without":
-        # As if it were not installed: for us, and for redis-py.
-        sys.modules["hiredis"] = None  # type: ignore[assignment]
+    for package in ("hiredis", "msgspec"):
+        if package not in sys.argv[2]:
+            # As if it were not installed: for us, and for redis-py.
+            sys.modules[package] = None  # type: ignore[assignment]
     main(sys.argv[1])

@@ -1,4 +1,4 @@
-"""With and without hiredis: 10 000 results that are stored already, in one thread of another process. No floor."""
+"""With hiredis and msgspec or without: 10 000 results that are stored, in one thread of another process. No floor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bgresults.benchmarking.limit import HiredisQuestion
 from bgresults.benchmarking.programs import start
 from bgresults.benchmarking.wire import new_ids
 
-WAYS = ("with", "without")
+#: What is installed.
+WAYS = ("hiredis and msgspec", "hiredis", "msgspec", "neither")
 
 
 def measure(lab: Lab) -> None:
@@ -25,7 +26,7 @@ def measure(lab: Lab) -> None:
             for label, size in BODY_SIZES.items():
                 for way in lab.in_turn(WAYS, number):
                     elapsed, used = _one_batch(lab, waiting[way], count, size)
-                    name = f"bgresults {way} hiredis"
+                    name = f"bgresults, {way}"
                     lab.record(label, name, elapsed / count * 1e6)
                     lab.record(f"{label}, processor time", name, used / count * 1e6)
     lab.note(f"{count} results")
@@ -69,7 +70,7 @@ def _one_batch(lab: Lab, waiting: _Waiting, count: int, size: int) -> tuple[floa
 
 
 QUESTION = HiredisQuestion(
-    title="stored results, with and without hiredis",
+    title="stored results, with hiredis and msgspec or without",
     unit="µs per result",
     checks=[],
     measure=measure,

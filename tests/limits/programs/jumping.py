@@ -36,6 +36,7 @@ def main(url: str) -> None:
         kept = watcher.watch(new_id(), lifetime=3600)
         assert watcher.wait_ready(WAIT)
         for hours in (_HOURS, -2 * _HOURS, _HOURS):
+            watched = time.monotonic()
             brief = watcher.watch(new_id(), lifetime=0.3)
             _jump(hours)
             began = time.monotonic()
@@ -43,7 +44,7 @@ def main(url: str) -> None:
                 kept.result(0.1)
             assert 0.1 <= time.monotonic() - began < WAIT / 2
             assert isinstance(brief.exception(WAIT), WatchExpiredError)
-            assert time.monotonic() - began >= 0.2
+            assert time.monotonic() - watched >= 0.29
             future = watcher.watch(new_id())
             backend.send(watcher, future.task_id, "result")
             assert future.result(WAIT) == "result"
