@@ -28,6 +28,14 @@ __all__ = ["Dispatcher", "SessionEnded"]
 
 SLOW_CALLBACK = 0.1
 _REMEMBERED_CALLBACKS = 1000
+# Seconds for which the lock is away where a thread computes; who goes on to wait for another result needs it for less.
+_LONG = 0.002
+# How often in a row, since a machine has other things to do as well; and for how many seconds it is kept after that.
+_IN_A_ROW = 3
+_NO_MORE_FOR = 1.0
+# Bound here: a program that is tested may have something else in its place for a while, which is not meant for this
+# thread. Where everything is patched before anything is imported, it is that of the patch.
+_sleep = time.sleep
 
 _logger = logging.getLogger("bgresults")
 # Where the standard library reports the same.
@@ -55,6 +63,11 @@ class Dispatcher:
         self._slow_callbacks: set[str] = set()
         # Those that somebody observes, and has not been told of yet.
         self._endings: list[Ending] = []
+        # Whether a future has ended that somebody has waited for, as far as one can tell.
+        self._woken = False
+        # How often in a row the lock was away for long, and until when it is kept, on the clock of `time.monotonic`.
+        self._long_away = 0
+        self._keep_until = 0.0
 
     # -- states ------------------------------------------------------------------------------------------------------
 
@@ -131,6 +144,25 @@ class Dispatcher:
             endings, self._endings = self._endings, []
             tell(endings)
 
+    def let_them_run(self) -> None:
+        """Hand the interpreter's lock to the threads that were woken.
+
+        They are up within microseconds and ask for it while this thread is on its way to its next wait. Whoever finds
+        it taken goes back to sleep, and to be woken twice takes longer than all the rest. Once for all that came
+        together: they may keep it for a while, and would make the others wait. And not where somebody computes: it
+        would come back after `sys.getswitchinterval()` only, each time.
+        """
+        if self._woken:
+            self._woken = False
+            # Whoever has a result may look at once what was measured of it.
+            self.tell_endings()
+            began = time.monotonic()
+            if began >= self._keep_until:
+                _sleep(0)
+                self._long_away = self._long_away + 1 if time.monotonic() - began > _LONG else 0
+                if self._long_away >= _IN_A_ROW:
+                    self._keep_until = began + _NO_MORE_FOR
+
     # -- one future --------------------------------------------------------------------------------------------------
 
     def _dropped(self, ref: FutureRef) -> None:
@@ -153,6 +185,8 @@ class Dispatcher:
             future._raw = raw
         callbacks = future._settle(result, exception, self._lock)
         self._pending.unpin(future)
+        if future._cond is not None:
+            self._woken = True
         if callbacks is None:
             # Cancelled, or finished from outside, after it was taken out for this.
             self._counters.cancelled += 1

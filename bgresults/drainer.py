@@ -70,6 +70,8 @@ class Drainer:
                 failure = None
                 while True:
                     self._turn()
+                    # Here, and not while it catches up: who has a recovered result finds the reconnect counted.
+                    self._dispatcher.let_them_run()
             except ConnectionLost as lost:
                 self._outage(lost)
                 failure = lost
@@ -224,10 +226,14 @@ class Drainer:
         if session.pid != os.getpid() or session.ended is not None or session.owner() is None:
             raise SessionEnded
         self._dispatcher.tell_endings()
-        self._take_commands()
-        self._take_released()
-        self._take_dropped()
-        deadline = session.pending.next_deadline()
+        pending = session.pending
+        if session.commands or self._left_out:
+            self._take_commands()
+        if pending.released:
+            self._take_released()
+        if pending.anything_to_purge():
+            self._take_dropped()
+        deadline = pending.next_deadline()
         if deadline is not None:
             now = time.monotonic()
             if deadline <= now:
@@ -244,7 +250,7 @@ class Drainer:
             command, payload = commands.popleft()
             if command is Command.WATCH:
                 counters.watched += len(payload)
-                self._admit(payload, consume, now)
+                consume += session.pending.admit(payload, now)
                 # Whoever takes them back learns from this that they were counted.
                 payload.clear()
             elif command is Command.UNDO:
@@ -280,28 +286,16 @@ class Drainer:
         elif task_ids:
             self._consumer.consume_from_many(task_ids)
 
-    def _admit(self, refs: list[FutureRef], consume: list[str], now: float) -> None:
-        pending = self._session.pending
-        for ref in refs:
-            ref.seen_at = now
-            # It may be gone: cancelled, dropped, taken back, or resolved together with an earlier future of its id.
-            if ref.task_id in pending:
-                pending.schedule(ref)
-                consume.append(ref.task_id)
-
     def _take_released(self) -> None:
         released = self._session.pending.released
-        if released:
-            refs = [released.popleft() for _ in range(len(released))]
-            self._session.counters.cancelled += len(refs)
-            self._let_go(refs, "cancelled")
+        refs = [released.popleft() for _ in range(len(released))]
+        self._session.counters.cancelled += len(refs)
+        self._let_go(refs, "cancelled")
 
     def _take_dropped(self) -> None:
-        pending = self._session.pending
-        if pending.anything_to_purge():
-            refs = pending.purge()
-            self._session.counters.dropped += len(refs)
-            self._let_go(refs, "dropped")
+        refs = self._session.pending.purge()
+        self._session.counters.dropped += len(refs)
+        self._let_go(refs, "dropped")
 
     def _let_go(self, refs: list[FutureRef], outcome: str) -> None:
         tell_of(refs, outcome)

@@ -16,7 +16,7 @@ import heapq
 import itertools
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
@@ -73,7 +73,9 @@ class PendingResults:
         # an exception out of a signal handler leaves none behind that is subscribed for nobody.
         self._swept: deque[FutureRef] = deque()
         self.released: deque[FutureRef] = deque()
-        self._deadlines: list[tuple[float, int, str]] = []
+        # Each with the ids that were watched until then in one call, some of which may have left; and how many ids.
+        self._deadlines: list[tuple[float, int, tuple[str, ...]]] = []
+        self._scheduled = 0
         self._sequence = itertools.count()
 
     def __len__(self) -> int:
@@ -191,10 +193,19 @@ class PendingResults:
             found = [ref() for ref in self._refs(task_id)]
         return [future for future in found if future is not None]
 
-    def schedule(self, ref: FutureRef) -> None:
-        """Remember the deadline of a registered future."""
-        if ref.deadline is not None:
-            heapq.heappush(self._deadlines, (ref.deadline, next(self._sequence), ref.task_id))
+    def admit(self, refs: Sequence[FutureRef], now: float) -> list[str]:
+        """The drain thread has heard at ``now`` of futures of one call: remember their deadline, which is the same.
+
+        Returns the ids to ask for. A future may be gone by now: cancelled, dropped, taken back, or resolved together
+        with an earlier one of its id.
+        """
+        registered = self._first
+        for ref in refs:
+            ref.seen_at = now
+        task_ids = [ref.task_id for ref in refs if ref.task_id in registered]
+        if task_ids:
+            self._schedule(refs[0].deadline, task_ids)
+        return task_ids
 
     def next_deadline(self) -> float | None:
         """The earliest deadline, on the clock of ``time.monotonic``; it may be that of a future that left.
@@ -202,7 +213,7 @@ class PendingResults:
         Asked in every turn, which is why the heap is compacted here: not only a new deadline may find that most of the
         old ones are of futures that left, but also nothing at all, after a burst.
         """
-        if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):
+        if self._scheduled > max(_SMALL_HEAP, 2 * len(self)):
             self._compact()
         return self._deadlines[0][0] if self._deadlines else None
 
@@ -210,7 +221,9 @@ class PendingResults:
         """Take out the futures whose deadline has come."""
         due: set[str] = set()
         while self._deadlines and self._deadlines[0][0] <= now:
-            due.add(heapq.heappop(self._deadlines)[2])
+            task_ids = heapq.heappop(self._deadlines)[2]
+            self._scheduled -= len(task_ids)
+            due.update(task_ids)
         expired: list[FutureRef] = []
         with self._lock:
             for task_id in due:
@@ -262,6 +275,15 @@ class PendingResults:
         """Build the heap anew from what is registered: at least half of it belongs to futures that left."""
         with self._lock:
             registered = [*list(self._first.values()), *itertools.chain.from_iterable(list(self._others.values()))]
-        alive = [(ref.deadline, next(self._sequence), ref.task_id) for ref in registered if ref.deadline is not None]
-        heapq.heapify(alive)
-        self._deadlines = alive
+        by_deadline: dict[float | None, list[str]] = {}
+        for ref in registered:
+            by_deadline.setdefault(ref.deadline, []).append(ref.task_id)
+        self._deadlines = []
+        self._scheduled = 0
+        for deadline, task_ids in by_deadline.items():
+            self._schedule(deadline, task_ids)
+
+    def _schedule(self, deadline: float | None, task_ids: Sequence[str]) -> None:
+        if deadline is not None:
+            heapq.heappush(self._deadlines, (deadline, next(self._sequence), tuple(task_ids)))
+            self._scheduled += len(task_ids)

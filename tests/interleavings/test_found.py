@@ -19,6 +19,9 @@ from tests.support.gates import drain_thread_held
 from tests.support.results import new_id
 from tests.support.stops import Interruption, LineTracer
 
+# An exception out of a signal handler that was called in the middle of a destructor has nowhere to go.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def of(operations: list[Operation], name: str) -> Operation:
     """The operation of this name."""

@@ -42,7 +42,8 @@ class CheckedScene(Scene):
         assert not pending.released
         assert not pending.anything_to_purge()
         assert pending._pinned <= {entry.future() for entry in live}, "a future that has ended is kept alive"
-        assert len(pending._deadlines) <= max(3, 2 * len(live))
+        scheduled = sum(len(task_ids) for _, _, task_ids in pending._deadlines)
+        assert pending._scheduled == scheduled <= max(3, 2 * len(live))
         assert not any(entry.deadline is not None and entry.deadline <= now for entry in live), "not expired"
         assert not any(entry.own for entry in live), "not cancelled"
         assert not live or session.refusal is None, "pending, and nobody tries to connect"

@@ -126,7 +126,8 @@ class PendingMachine(RuleBasedStateMachine):
         assert self.consumed == {watch.task_id for watch in self.live}
         assert self.watched == len(self.live) + self.ended.total()
         assert self.pending._pinned <= {watch.ref() for watch in self.live}
-        assert len(self.pending._deadlines) <= max(pending._SMALL_HEAP, 2 * len(self.live))
+        scheduled = sum(len(task_ids) for _, _, task_ids in self.pending._deadlines)
+        assert self.pending._scheduled == scheduled <= max(pending._SMALL_HEAP, 2 * len(self.live))
 
     @invariant()
     def agrees(self) -> None:
@@ -195,10 +196,7 @@ class PendingMachine(RuleBasedStateMachine):
         while self.queue:
             refs = self.queue.pop(0)
             self.watched += len(refs)
-            for ref in refs:
-                if ref.task_id in self.pending:
-                    self.pending.schedule(ref)
-                    self.consumed.add(ref.task_id)
+            self.consumed.update(self.pending.admit(refs, 0.0))
 
     def deliver(self, task_id: str) -> None:
         waiting = [watch for watch in self._of(task_id) if not watch.changing]

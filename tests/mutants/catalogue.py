@@ -204,7 +204,7 @@ MUTANTS = (
         "heap-never-compacted",
         "Every watch of the last day stays in memory, whatever became of it.",
         "bgresults/pending.py",
-        "        if len(self._deadlines) > max(_SMALL_HEAP, 2 * len(self)):\n",
+        "        if self._scheduled > max(_SMALL_HEAP, 2 * len(self)):\n",
         "        if False:\n",
         "tests/unit/test_pending.py::TestDeadlines::test_a_hundred_thousand_that_left_leave_no_heap",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,19 +11,22 @@ from bgresults.consumers.redis.id_queue import IdQueue
 
 def test_first_in_first_out() -> None:
     queue = IdQueue(["a", "b"])
-    queue.add("c", True)
-    assert queue.pop(2) == [("a", False), ("b", False)]
-    assert queue.pop(5) == [("c", True)]
-    assert queue.pop(5) == []
+    queue.add("c")
+    queue.extend(["d", "e"])
+    assert queue.pop(2) == ["a", "b"]
+    assert queue.pop(9) == ["c", "d", "e"]
+    assert queue.pop(9) == []
 
 
-def test_distinct_and_the_last_flag_counts() -> None:
-    queue = IdQueue()
-    queue.add("a")
+def test_distinct_and_the_first_place_counts() -> None:
+    queue = IdQueue(["a", "a"])
     queue.add("b")
-    queue.add("a", True)
-    assert (len(queue), queue.flag("a"), queue.flag("b"), queue.flag("c")) == (2, True, False, False)
-    assert queue.pop(9) == [("a", True), ("b", False)]
+    queue.add("a")
+    queue.extend(["b", "c", "c", "a"])
+    assert (len(queue), "a" in queue, "d" in queue) == (3, True, False)
+    assert queue.pop(2) == ["a", "b"]
+    assert queue.pop(9) == ["c"]
+    assert not queue
 
 
 def test_taken_back() -> None:
@@ -30,8 +34,7 @@ def test_taken_back() -> None:
     assert queue.discard("a") is True
     assert queue.discard("a") is False
     assert "a" not in queue
-    assert not queue.flag("a")
-    assert queue.pop(9) == [("b", False)]
+    assert queue.pop(9) == ["b"]
     assert queue.discard("b") is False
 
 
@@ -42,13 +45,17 @@ def test_false_when_empty() -> None:
     assert not queue
 
 
-def test_what_was_taken_back_takes_no_room() -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_was_taken_back_takes_no_room(at_once: bool) -> None:
     queue = IdQueue(["kept"])
     for number in range(100_000):
-        queue.add(f"id{number}")
+        if at_once:
+            queue.extend([f"id{number}"])
+        else:
+            queue.add(f"id{number}")
         queue.discard(f"id{number}")
     assert len(queue._order) <= 100
-    assert queue.pop(9) == [("kept", False)]
+    assert queue.pop(9) == ["kept"]
 
 
 def test_one_id_over_and_over_takes_no_room() -> None:
@@ -56,32 +63,39 @@ def test_one_id_over_and_over_takes_no_room() -> None:
     for _ in range(10_000):
         queue.add("a")
         queue.discard("a")
-    queue.add("a", True)
+    queue.add("a")
     assert len(queue._order) <= 100
-    assert queue.pop(9) == [("a", True)]
+    assert queue.pop(9) == ["a"]
 
 
+IDS = st.sampled_from("abcdef")
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["add", "flag", "discard", "pop"]), st.sampled_from("abcdef"), st.integers(1, 3))
+    st.one_of(
+        st.tuples(st.sampled_from(["add", "discard"]), IDS),
+        st.tuples(st.just("extend"), st.lists(IDS)),
+        st.tuples(st.just("pop"), st.integers(1, 3)),
+    )
 )
 
 
 @given(OPERATIONS)
-def test_against_a_dict(operations: list[tuple[str, str, int]]) -> None:
-    queue, model = IdQueue(), dict[str, bool]()
-    for operation, task_id, count in operations:
-        if operation in {"add", "flag"}:
-            queue.add(task_id, operation == "flag")
-            model[task_id] = operation == "flag"
+def test_against_a_set(operations: list[tuple[str, str | list[str] | int]]) -> None:
+    queue, model = IdQueue(), set[str]()
+    for operation, operand in operations:
+        if isinstance(operand, int):
+            taken = queue.pop(operand)
+            assert len(taken) == len(set(taken)) == min(operand, len(model))
+            assert set(taken) <= model
+            model.difference_update(taken)
         elif operation == "discard":
-            assert queue.discard(task_id) is (task_id in model)
-            model.pop(task_id, None)
+            assert queue.discard(str(operand)) is (operand in model)
+            model.discard(str(operand))
+        elif operation == "add":
+            queue.add(str(operand))
+            model.add(str(operand))
         else:
-            taken = queue.pop(count)
-            assert len(taken) == min(count, len(model))
-            assert dict(taken).items() <= model.items()
-            for found, _ in taken:
-                del model[found]
+            queue.extend(operand)
+            model.update(operand)
         assert len(queue) == len(model)
-        assert {task_id for task_id in "abcdef" if task_id in queue} == set(model)
-    assert dict(queue.pop(99)) == model
+        assert {task_id for task_id in "abcdef" if task_id in queue} == model
+    assert set(queue.pop(99)) == model

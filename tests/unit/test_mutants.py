@@ -46,7 +46,7 @@ class TestWorkshop:
     GOOD = Mutant("add", "subtracts", "sums.py", "a + b", "a - b", "test_sums.py::test_add")
 
     @pytest.fixture
-    def workshop(self, tmp_path: Path) -> Workshop:
+    def workshop(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
         project, folder = tmp_path / "project", tmp_path / "copy"
         project.mkdir()
         folder.mkdir()
@@ -56,6 +56,8 @@ class TestWorkshop:
             "@pytest.fixture\ndef five():\n    yield 5\n    assert sums.add(2, 3) == 5\n\n\n"
             "def test_five(five):\n    assert five == 5\n"
         )
+        # Most of what starting pytest costs, and of no use to this project.
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         return Workshop(project, folder, parts=["sums.py", "test_sums.py"])
 
     @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ class TestDeadlines:
         made = {seconds: add(pending, f"id{seconds}", seconds) for seconds in (3.0, 1.0, 2.0)}
         add_forever = add(pending, "for ever", None)
         for _, ref in [*made.values(), add_forever]:
-            pending.schedule(ref)
+            pending.admit([ref], 0.0)
         assert pending.next_deadline() == 1.0
         assert pending.take_expired(0.5) == []
         assert sorted(ref.task_id for ref in pending.take_expired(2.0)) == ["id1.0", "id2.0"]
@@ -106,7 +106,7 @@ class TestDeadlines:
     def test_each_future_of_an_id_has_its_own(self, pending: PendingResults) -> None:
         early, late, never = [add(pending, "a", deadline) for deadline in (1.0, 2.0, None)]
         for _, ref in (early, late, never):
-            pending.schedule(ref)
+            pending.admit([ref], 0.0)
         assert pending.take_expired(1.0) == [early[1]]
         assert pending.futures("a") == [late[0], never[0]]
         assert pending.take_expired(2.0) == [late[1]]
@@ -114,18 +114,18 @@ class TestDeadlines:
 
     def test_not_of_one_that_left(self, pending: PendingResults) -> None:
         future, ref = add(pending, "a", 1.0)
-        pending.schedule(ref)
+        pending.admit([ref], 0.0)
         pending.forget(future)
         # The same id again, for longer: the old deadline is not its own.
         again, again_ref = add(pending, "a", 5.0)
-        pending.schedule(again_ref)
+        pending.admit([again_ref], 0.0)
         assert pending.take_expired(2.0) == []
         assert pending.futures("a") == [again]
         assert pending.take_expired(5.0) == [again_ref]
 
     def test_the_heap_holds_no_future(self, pending: PendingResults) -> None:
         future, ref = add(pending, "a", 1.0)
-        pending.schedule(ref)
+        pending.admit([ref], 0.0)
         del future
         assert ref() is None
 
@@ -133,24 +133,43 @@ class TestDeadlines:
         """One day is the default lifetime: entries of futures that left must not wait for it."""
         kept = [add(pending, f"kept{number}", 1e9 + number) for number in range(100)]
         for _, ref in kept:
-            pending.schedule(ref)
+            pending.admit([ref], 0.0)
         largest = 0
         for number in range(100_000):
             future, ref = add(pending, f"id{number}", 1e9)
-            pending.schedule(ref)
+            pending.admit([ref], 0.0)
             pending.forget(future)
             # As the drain thread does in every turn.
             pending.next_deadline()
-            largest = max(largest, len(pending._deadlines))
+            largest = max(largest, pending._scheduled)
         assert largest <= 2 * 101 + 64
         assert len(pending) == 100
         assert {ref.task_id for ref in pending.take_expired(1e10)} == {ref.task_id for _, ref in kept}
+
+    def test_of_a_thousand_in_one_call_one_stays(self, pending: PendingResults) -> None:
+        made = [add(pending, f"id{number}", 1e9) for number in range(1000)]
+        assert pending.admit([ref for _, ref in made], 0.0) == [f"id{number}" for number in range(1000)]
+        for _, ref in made[1:]:
+            pending.take(ref.task_id)
+        assert pending.next_deadline() == 1e9
+        assert pending._scheduled == 1
+        assert pending.take_expired(2e9) == [made[0][1]]
+        assert (pending._scheduled, pending.next_deadline()) == (0, None)
+
+    def test_one_call_expires_and_the_next_does_not(self, pending: PendingResults) -> None:
+        early = [add(pending, task_id, 1.0) for task_id in "ab"]
+        late = [add(pending, task_id, 2.0) for task_id in "cd"]
+        pending.admit([ref for _, ref in late], 0.0)
+        pending.admit([ref for _, ref in early], 0.0)
+        pending.take("a")
+        assert pending.take_expired(1.0) == [early[1][1]]
+        assert (pending._scheduled, pending.next_deadline(), pending.ids()) == (2, 2.0, ["c", "d"])
 
     def test_a_burst_that_left_leaves_no_heap(self, pending: PendingResults) -> None:
         """Also if nothing with a deadline comes after it."""
         burst = [add(pending, f"id{number}", 1e9) for number in range(1000)]
         for _, ref in burst:
-            pending.schedule(ref)
+            pending.admit([ref], 0.0)
         assert pending.next_deadline() == 1e9
         for _, ref in burst:
             pending.take(ref.task_id)

@@ -161,5 +161,5 @@ class TestNews:
                 reads.cancel([task_id])
             else:
                 reads.settle(task_id)
-        assert (reads._awaited, reads._told) == ({}, {})
+        assert (reads._awaited, reads._heard, reads._told) == (set(), set(), {})
         assert len(reads._queued) == 0

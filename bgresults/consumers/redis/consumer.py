@@ -21,7 +21,7 @@ from bgresults.consumers.redis.link import Link
 from bgresults.consumers.redis.links import Links
 from bgresults.consumers.redis.masters import connector_for
 from bgresults.consumers.redis.requests import checked_answer, send_due
-from bgresults.consumers.redis.stored import StoredReads
+from bgresults.consumers.redis.stored import Read, StoredReads
 from bgresults.consumers.redis.subscriptions import Subscriptions
 from bgresults.errors import ResultDecodeError
 from bgresults.meta import READY_STATES
@@ -32,9 +32,6 @@ __all__ = ["ResultConsumer"]
 
 # What no task is called.
 _REHEARSAL = "bgresults-rehearsal"
-
-# Ids that were read, with what is stored for them.
-_Found = list[tuple[str, "bytes | None"]]
 
 
 class ResultConsumer(BaseResultConsumer):
@@ -81,7 +78,7 @@ class ResultConsumer(BaseResultConsumer):
         return len(self._subscriptions)
 
     def consumed_ids(self) -> list[str]:
-        return self._subscriptions.ids()
+        return list(self._subscriptions.wanted)
 
     def start(self, initial_task_id: str | None, no_ack: bool = True, **kwargs: Any) -> None:
         self._started = True
@@ -169,8 +166,8 @@ class ResultConsumer(BaseResultConsumer):
         count = 0
         if links.subscriber in ready or links.subscriber.unread:
             count = self._read_messages(links.subscriber)
-        for found, resync in answers:
-            count += self._handle_stored(found, resync)
+        for read, values in answers:
+            count += self._handle_stored(read, values)
         if not self._synced and not self._subscriptions.resyncing() and not self._stored.resyncing():
             self._synced = True
         now = time.monotonic()
@@ -217,13 +214,14 @@ class ResultConsumer(BaseResultConsumer):
     def _confirmed(self, subscriber: Link, count: int) -> None:
         """So many more (un)subscriptions are confirmed: what is subscribed now can be read."""
         subscriber.answered(count)
+        still_wanted = self._subscriptions.wanted
         for batch in self._subscriptions.confirmed(count):
-            wanted = [task_id for task_id in batch.ids if task_id in self._subscriptions]
+            wanted = [task_id for task_id in batch.ids if task_id in still_wanted]
             self._stored.want(wanted, resync=batch.resync)
 
     def _on_message(self, channel: bytes, payload: bytes) -> None:
         task_id = self._keys.task_id(channel)
-        if task_id not in self._subscriptions:
+        if task_id not in self._subscriptions.wanted:
             if self._subscriptions.resolved_lately(task_id):
                 self.counters.duplicate += 1
             else:
@@ -237,21 +235,22 @@ class ResultConsumer(BaseResultConsumer):
             return
         self.on_state_change(meta, payload)
 
-    def _read_answers(self, links: Links) -> list[tuple[_Found, bool]]:
-        """Read what the second connection has: of each MGET the ids with their values, and whether it was a resync."""
+    def _read_answers(self, links: Links) -> list[tuple[Read, list[bytes | None]]]:
+        """Read what the second connection has: each MGET with what is stored for its ids."""
         answers = []
         for values in links.reader.receive():
             links.reader.answered()
-            read = self._stored.answered(checked_answer(values, self._stored.asked_for(), self.address.text))
-            answers.append((list(zip(read.ids, values, strict=True)), read.resync))
+            checked = checked_answer(values, self._stored.asked_for(), self.address.text)
+            answers.append((self._stored.answered(checked), checked))
             # SUBSCRIBE was confirmed before this was asked, so now both have worked.
             self._permitted = links.permitted = True
         return answers
 
-    def _handle_stored(self, found: _Found, resync: bool) -> int:
+    def _handle_stored(self, read: Read, values: list[bytes | None]) -> int:
         handled = 0
-        for task_id, payload in found:
-            if payload is None or task_id not in self._subscriptions:
+        for task_id, payload in zip(read.ids, values, strict=True):
+            # Asked for each: a callback may fork, and a child consumes nothing.
+            if payload is None or task_id not in self._subscriptions.wanted:
                 self._stored.settle(task_id)
                 continue
             meta = self._decode(task_id, payload)
@@ -261,7 +260,7 @@ class ResultConsumer(BaseResultConsumer):
             if not final and not self._stored.is_current(task_id, payload):
                 self.counters.duplicate += 1
                 continue
-            if final and resync:
+            if final and read.resync:
                 self.counters.recovered += 1
             self.on_state_change(meta, payload)
             handled += 1
@@ -279,13 +278,14 @@ class ResultConsumer(BaseResultConsumer):
             return None
 
     def on_state_change(self, meta: Mapping[str, Any], message: Any) -> None:
-        # Both first: the callback has the same mapping, and may do to it what it likes.
-        task_id, final = meta["task_id"], meta["status"] in READY_STATES
-        if self._on_state is not None:
-            self._on_state(task_id, meta)  # type: ignore[arg-type]
-        if final:
+        task_id = meta["task_id"]
+        if meta["status"] in READY_STATES:
+            # First: whoever is woken by the callback needs the interpreter's lock, which this thread keeps until it
+            # waits again. So what is left to do afterwards is little.
             self._subscriptions.resolved(task_id)
             self._stored.forget(task_id)
+        if self._on_state is not None:
+            self._on_state(task_id, meta)  # type: ignore[arg-type]
 
     def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
         if self._links is None:
@@ -304,9 +304,9 @@ class ResultConsumer(BaseResultConsumer):
             while self._stored.in_flight:
                 # Answers come in order: those that drain_events() asked for are first.
                 links.reader.wait()
-                for found, resync in self._read_answers(links):
-                    self._handle_stored(found, resync)
-            links.reader.send("MGET", *map(self._keys.key, read.ids), answers=1)
+                for earlier, stored in self._read_answers(links):
+                    self._handle_stored(earlier, stored)
+            links.reader.send("MGET", *self._keys.keys(read.ids), answers=1)
             values = checked_answer(links.reader.answer(), len(read.ids), self.address.text)
             wanted.answered(values)
             for task_id, payload in zip(read.ids, values, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 __all__ = ["KeyNames"]
 
 _TASK_KEY = b"celery-task-meta-"
@@ -23,6 +25,11 @@ class KeyNames:
     def key(self, task_id: str) -> bytes:
         """The key, and channel, of a task."""
         return self._prefix + task_id.encode()
+
+    def keys(self, task_ids: Iterable[str]) -> list[bytes]:
+        """Those of many tasks."""
+        prefix = self._prefix
+        return [prefix + task_id.encode() for task_id in task_ids]
 
     def task_id(self, key: bytes) -> str:
         """The task of a key that :meth:`key` made; of any other key, something that no task is called."""

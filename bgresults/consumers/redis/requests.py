@@ -21,13 +21,13 @@ def send_due(links: Links, subscriptions: Subscriptions, stored: StoredReads, ke
     """
     sent = together = False
     while (batch := subscriptions.next_subscribe()) is not None:
-        links.subscriber.send("SUBSCRIBE", *map(keys.key, batch.ids), answers=len(batch.ids))
+        links.subscriber.send("SUBSCRIBE", *keys.keys(batch.ids), answers=len(batch.ids))
         sent = together = True
     while (batch := subscriptions.next_unsubscribe(now, together=together)) is not None:
-        links.subscriber.send("UNSUBSCRIBE", *map(keys.key, batch.ids), answers=len(batch.ids))
+        links.subscriber.send("UNSUBSCRIBE", *keys.keys(batch.ids), answers=len(batch.ids))
         sent = True
     while (read := stored.next_read()) is not None:
-        links.reader.send("MGET", *map(keys.key, read.ids), answers=1)
+        links.reader.send("MGET", *keys.keys(read.ids), answers=1)
         sent = True
     return sent
 

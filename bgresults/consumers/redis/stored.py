@@ -42,25 +42,26 @@ class StoredReads:
         self._queued = IdQueue()
         self._resync = IdQueue()
         self._in_flight: deque[Read] = deque()
-        # Ids to be read → whether a message came for them meanwhile.
-        self._awaited: dict[str, bool] = {}
+        # Ids to be read; and those for which a message has come meanwhile.
+        self._awaited: set[str] = set()
+        self._heard: set[str] = set()
         # Stored states that were told, none of them final, until a message for their id comes.
         self._told: dict[str, bytes] = {}
         self._chunk = FIRST_CHUNK
 
-    def want(self, task_ids: Iterable[str], *, resync: bool = False) -> None:
+    def want(self, task_ids: Sequence[str], *, resync: bool = False) -> None:
         """Read these ids."""
         queue = self._resync if resync else self._queued
-        for task_id in task_ids:
-            queue.add(task_id)
-            self._awaited.setdefault(task_id, False)
+        queue.extend(task_ids)
+        self._awaited.update(task_ids)
 
     def cancel(self, task_ids: Iterable[str]) -> None:
         """Do not read these ids after all; forget what was told of them."""
         for task_id in task_ids:
             self._queued.discard(task_id)
             self._resync.discard(task_id)
-            self._awaited.pop(task_id, None)
+            self._awaited.discard(task_id)
+            self._heard.discard(task_id)
             self._told.pop(task_id, None)
 
     def forget(self, task_id: str) -> None:
@@ -87,7 +88,7 @@ class StoredReads:
             return None
         resync = bool(self._resync)
         queue = self._resync if resync else self._queued
-        read = Read([task_id for task_id, _ in queue.pop(self._chunk)], resync=resync)
+        read = Read(queue.pop(self._chunk), resync=resync)
         self._in_flight.append(read)
         return read
 
@@ -104,12 +105,12 @@ class StoredReads:
     def is_news(self, task_id: str, payload: bytes) -> bool:
         """A message that is not final has come for an id: whether it says something that the stored state did not."""
         if task_id in self._awaited:
-            self._awaited[task_id] = True
+            self._heard.add(task_id)
         return self._told.pop(task_id, None) != payload
 
     def is_current(self, task_id: str, payload: bytes) -> bool:
         """A stored state that is not final was read: whether no message for its id came since."""
-        heard = self._awaited.get(task_id, False)
+        heard = task_id in self._heard
         self.settle(task_id)
         if heard:
             return False
@@ -119,7 +120,8 @@ class StoredReads:
     def settle(self, task_id: str) -> None:
         """The read of an id has been dealt with; another one may have been wanted meanwhile."""
         if task_id not in self._queued and task_id not in self._resync:
-            self._awaited.pop(task_id, None)
+            self._awaited.discard(task_id)
+            self._heard.discard(task_id)
 
     def restart(self) -> None:
         """The connection is new: what was on its way is lost, and what is wanted will be wanted again."""
@@ -127,4 +129,5 @@ class StoredReads:
         self._resync = IdQueue()
         self._in_flight.clear()
         self._awaited.clear()
+        self._heard.clear()
         self._told.clear()

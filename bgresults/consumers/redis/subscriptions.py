@@ -11,13 +11,11 @@ when the last of its confirmations came, whatever happened to its ids in the mea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 
 from bgresults.consumers.redis.id_queue import IdQueue
 
 __all__ = ["Batch", "Subscriptions"]
-
-_ABSENT = object()
 
 # The server executes a command without a pause for its other clients: 10^5 channels in one would block it for 100 ms.
 BATCH_SIZE = 500
@@ -43,26 +41,22 @@ class Subscriptions:
     """The drain thread's own; not thread-safe."""
 
     def __init__(self) -> None:
-        self._consumed: dict[str, object] = {}
+        # Whether a SUBSCRIBE was sent for it; until then it is in one of the next two.
+        self._consumed: dict[str, bool] = {}
+        #: The ids that are wanted.
+        self.wanted: KeysView[str] = self._consumed.keys()
         self._queued = IdQueue()
         # What was wanted when the connection was made, and goes first: its results may be waiting.
         self._resync = IdQueue()
-        # Not unsubscribed yet; the flag says whether it leaves because its result came.
+        # Not wanted any more, and not unsubscribed yet.
         self._leaving = IdQueue()
         self._leaving_since: float | None = None
-        # The UNSUBSCRIBE is on its way, same flag.
-        self._left: dict[str, bool] = {}
+        # Their result came; the server may report it once more until it has confirmed that they are unsubscribed.
+        self._ended: set[str] = set()
         self._in_flight: deque[Batch] = deque()
 
     def __len__(self) -> int:
         return len(self._consumed)
-
-    def __contains__(self, task_id: str) -> bool:
-        return task_id in self._consumed
-
-    def ids(self) -> list[str]:
-        """The ids that are wanted."""
-        return list(self._consumed)
 
     # -- wishes ------------------------------------------------------------------------------------------------------
 
@@ -72,31 +66,37 @@ class Subscriptions:
         Returns those whose stored value can be read now, since their subscription is alive already: an id that was
         leaving, and one that is wanted once more. What was read for the earlier wish may be older than the value.
         """
+        consumed = self._consumed
         alive = []
-        for task_id in task_ids:
-            if task_id in self._consumed:
-                if task_id not in self._queued and task_id not in self._resync:
+        fresh = []
+        # First of all looked at, all of them: if what was given is no collection of ids, nothing has changed.
+        for task_id in dict.fromkeys(task_ids):
+            if task_id in consumed:
+                if consumed[task_id]:
                     alive.append(task_id)
-                continue
-            self._consumed[task_id] = None
-            if self._leaving.discard(task_id):
+            elif self._leaving.discard(task_id):
+                self._ended.discard(task_id)
+                consumed[task_id] = True
                 alive.append(task_id)
             else:
-                self._queued.add(task_id)
+                fresh.append(task_id)
+        self._queued.extend(fresh)
+        consumed.update(dict.fromkeys(fresh, False))
         return alive
 
     def cancel(self, task_ids: Iterable[str]) -> None:
         """Do not want these ids any more; unknown ones are ignored."""
         for task_id in task_ids:
-            self._leave(task_id, False)
+            self._leave(task_id)
 
     def resolved(self, task_id: str) -> None:
         """The result of this id came: it is not wanted any more."""
-        self._leave(task_id, True)
+        if self._leave(task_id):
+            self._ended.add(task_id)
 
     def resolved_lately(self, task_id: str) -> bool:
         """Whether a result came for this id, and the server has not confirmed yet that it will report it no more."""
-        return self._leaving.flag(task_id) or self._left.get(task_id, False)
+        return task_id in self._ended
 
     def resyncing(self) -> bool:
         """Whether something that was wanted when the connection was made is not confirmed yet."""
@@ -110,11 +110,17 @@ class Subscriptions:
             return None
         if sum(batch.subscribing for batch in self._in_flight) >= IN_FLIGHT:
             return None
-        resync = bool(self._resync)
-        queue = self._resync if resync else self._queued
-        batch = Batch([task_id for task_id, _ in queue.pop(BATCH_SIZE)], subscribing=True, resync=resync)
-        self._in_flight.append(batch)
-        return batch
+        for queue in (self._resync, self._queued):
+            task_ids: list[str] = []
+            while queue and not task_ids:
+                # One that is not wanted was about to be taken out of the queue when a signal handler raised.
+                task_ids = [task_id for task_id in queue.pop(BATCH_SIZE) if task_id in self._consumed]
+            if task_ids:
+                batch = Batch(task_ids, subscribing=True, resync=queue is self._resync)
+                self._in_flight.append(batch)
+                self._consumed.update(dict.fromkeys(task_ids, True))
+                return batch
+        return None
 
     def next_unsubscribe(self, now: float, *, together: bool) -> Batch | None:
         """The next UNSUBSCRIBE, if it can travel ``together`` with a SUBSCRIBE, is large, or is old enough."""
@@ -125,9 +131,7 @@ class Subscriptions:
             self._leaving_since = now
         if not together and len(self._leaving) < BATCH_SIZE and now - self._leaving_since < LINGER:
             return None
-        taken = self._leaving.pop(BATCH_SIZE)
-        self._left.update(taken)
-        batch = Batch([task_id for task_id, _ in taken], subscribing=False)
+        batch = Batch(self._leaving.pop(BATCH_SIZE), subscribing=False)
         self._in_flight.append(batch)
         return batch
 
@@ -147,21 +151,25 @@ class Subscriptions:
                 break
             complete.append(self._in_flight.popleft())
             if not batch.subscribing:
-                for task_id in batch.ids:
-                    self._left.pop(task_id, None)
+                self._ended.difference_update(batch.ids)
         return complete
 
     def restart(self) -> None:
         """The connection is new and knows nothing: queue everything that is wanted."""
+        self._consumed.update(dict.fromkeys(self._consumed, False))
         self._resync = IdQueue(self._consumed)
         self._queued = IdQueue()
         self._leaving = IdQueue()
         self._leaving_since = None
-        self._left = {}
+        self._ended.clear()
         self._in_flight.clear()
 
-    def _leave(self, task_id: str, resolved: bool) -> None:
-        if self._consumed.pop(task_id, _ABSENT) is _ABSENT:
-            return
-        if not (self._queued.discard(task_id) or self._resync.discard(task_id)):
-            self._leaving.add(task_id, resolved)
+    def _leave(self, task_id: str) -> bool:
+        """Whether it has to be unsubscribed now."""
+        asked_for = self._consumed.pop(task_id, None)
+        if asked_for:
+            self._leaving.add(task_id)
+            return True
+        if asked_for is not None and not self._queued.discard(task_id):
+            self._resync.discard(task_id)
+        return False
