@@ -161,9 +161,11 @@ class MemoryConsumer(BaseResultConsumer):
         count = 0
         if self._inbox and self.before_states is not None:
             self.before_states()
-        while self._inbox:
-            task_id, stored = self._inbox.popleft()
-            count += self._pass_on(task_id, stored)
+        for _ in range(len(self._inbox)):
+            # What a callback has delivered is for the next turn; one that disconnects may have emptied it.
+            if not self._inbox:
+                break
+            count += self._pass_on(*self._inbox.popleft())
         self._synced = True
         self._answer()
         return count

@@ -48,11 +48,16 @@ def tried(situation: Callable[..., Any], backend: str, **arguments: Any) -> Any:
 # -- situations ------------------------------------------------------------------------------------------------------
 
 
-def short_time_limit(app: Celery, times: int) -> Any:
-    """50 ms for a task that never ends: the exception, and the seconds of the quickest of so many."""
+def short_time_limit(app: Celery, times: int, quick: float = 0.0) -> Any:
+    """50 ms for a task that never ends: the exception, and the seconds of the quickest of so many.
+
+    Where none took less than ``quick`` seconds, the machine may be busy: more are tried, ten times as many at most.
+    """
     _outcome(app, new_id(), timeout=0.05)
     outcomes = [_outcome(app, new_id(), timeout=0.05) for _ in range(times)]
-    return {"error": outcomes[0][0], "seconds": min(seconds for _, seconds in outcomes)}
+    while (seconds := min(each for _, each in outcomes)) >= quick > 0 and len(outcomes) < 10 * times:
+        outcomes.append(_outcome(app, new_id(), timeout=0.05))
+    return {"error": outcomes[0][0], "seconds": seconds}
 
 
 def crowd(app: Celery, size: int) -> Any:

@@ -6,6 +6,7 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import celery.exceptions
@@ -15,14 +16,14 @@ from celery._state import _set_task_join_will_block, _task_stack
 from celery.result import AsyncResult, GroupResult, ResultSet
 from vine import promise
 
-from bgresults import ResultWatcher
+from bgresults import AMQPOptions, NotWatchableError, ResultWatcher
 from bgresults.integrations.celery.dropin.backends import RedisBackend, RPCBackend
 from bgresults.testing import RedisServer
 from tests.celery.dropin_scene import DropIns
 from tests.support import wait_until
 from tests.support.forks import run_in_child
 from tests.support.results import ResultWriter, new_id
-from tests.support.rpc_workers import queue_exists, rpc_worker
+from tests.support.rpc_workers import make_queue, queue_exists, queue_length, rpc_worker
 from tests.support.tasks import adding_chain
 from tests.support.threads import in_threads
 from tests.support.workers import TaskWorker, WorkerPool
@@ -106,7 +107,10 @@ class TestOneTask:
         def on_message(meta: dict[str, Any]) -> None:
             told.append((meta["status"], meta["result"], threading.current_thread()))
 
-        assert app.tasks["progress"].delay(3, 0.05).get(timeout=WAIT, on_message=on_message) == 3
+        # Connected, and in no hurry: in Redis, what was told before somebody listens is not told again.
+        app.tasks["add"].delay(1, 2).get(timeout=WAIT)
+        sent = app.tasks["progress"].apply_async((3, 0.05), countdown=2)
+        assert sent.get(timeout=WAIT, on_message=on_message) == 3
         assert {thread for _, _, thread in told} == {threading.current_thread()}
         states = [(status, result) for status, result, _ in told]
         assert states[-2:] == [("PROGRESS", {"done": 3, "of": 3}), ("SUCCESS", 3)]
@@ -122,13 +126,13 @@ class TestOneTask:
     def test_time_limits(self, app: Celery) -> None:
         nobody = app.AsyncResult(new_id())
         app.tasks["add"].delay(1, 2).get(timeout=WAIT)
-        taken = []
-        for _ in range(5):
+        taken: list[float] = []
+        # Until one was quick: this machine may be busy.
+        while len(taken) < 5 or (min(taken) >= 0.07 and len(taken) < 50):
             started = time.monotonic()
             with pytest.raises(celery.exceptions.TimeoutError, match="timed out"):
                 nobody.get(timeout=0.05)
             taken.append(time.monotonic() - started)
-        # The shortest: this machine may be busy.
         assert 0.05 <= min(taken) < 0.07
         watcher = watcher_of(app)
         del nobody
@@ -293,7 +297,9 @@ class TestManyTasks:
         assert sorted(told) == sorted((result.id, value) for result, value in zip(sent, expected, strict=True))
 
     def test_members_come_as_they_end(self, app: Celery) -> None:
-        slow = signature(app, "sleep", 0.5, "slow")
+        # Connected, or both may have ended before they are asked for.
+        app.tasks["add"].delay(1, 2).get(timeout=WAIT)
+        slow = signature(app, "sleep", 2, "slow")
         sent = group([slow, signature(app, "echo", "fast")], app=app).apply_async()
         assert [meta["result"] for _, meta in sent.iter_native(timeout=WAIT)] == ["fast", "slow"]
 
@@ -412,7 +418,7 @@ class TestReplies:
         assert queue_exists(rabbitmq_url, reply_to)
 
     def test_asking_for_states_takes_nothing_away(self, app: Celery) -> None:
-        sent = app.tasks["progress"].delay(2, 0.3)
+        sent = app.tasks["progress"].delay(2, 1.0)
         seen: set[str] = set()
 
         def ended() -> bool:
@@ -429,9 +435,58 @@ class TestReplies:
         told = threading.Event()
         sent.then(lambda _: told.set())
         assert told.wait(WAIT)
+        # The first reply may have come before it was asked for.
+        before = watcher_of(app).stats().buffered
         later = app.tasks["add"].delay(3, 4)
-        wait_until(lambda: watcher_of(app).stats().buffered == 1, "a reply that nobody has asked for")
+        wait_until(lambda: watcher_of(app).stats().buffered > before, "a reply that nobody has asked for")
         assert app.AsyncResult(later.id).ready()
+
+    def test_sent_by_a_task_with_a_queue_for_each(self, app: Celery) -> None:
+        """In a worker, where no thread runs until somebody waits."""
+        add = app.tasks["add"]
+        with ResultWatcher.from_celery(app, amqp=AMQPOptions(binding="task")) as watcher:
+            with running(add):
+                sent = [add.delay(number, 1) for number in range(3)]
+                with pytest.raises(NotWatchableError, match="more than 255 bytes"):
+                    add.apply_async((1, 2), task_id="x" * 256)
+            assert watcher.stats().state == "idle"
+            assert [result.get(timeout=WAIT) for result in sent] == [1, 2, 3]
+
+    @pytest.mark.parametrize("again", [False, True], ids=["sent", "retried"])
+    def test_a_queue_of_that_name_that_was_made_otherwise(self, app: Celery, rabbitmq_url: str, again: bool) -> None:
+        """By whoever sent the task first, before a setting was changed."""
+        add, task_id = app.tasks["add"], new_id()
+        make_queue(rabbitmq_url, task_id, expires=60)
+        with ResultWatcher.from_celery(app, amqp=AMQPOptions(binding="task")):
+            with running(add, id=task_id if again else new_id(), reply_to=task_id):
+                if again:
+                    with pytest.raises(celery.exceptions.Retry):
+                        add.retry((1, 2), countdown=0)
+                else:
+                    add.apply_async((1, 2), task_id=task_id)
+            assert app.AsyncResult(task_id).get(timeout=WAIT) == 3
+
+    def test_a_retry_makes_no_queue(self, app: Celery, rabbitmq_url: str) -> None:
+        """Its reply goes where the first sender said."""
+        add, task_id, elsewhere = app.tasks["add"], new_id(), new_id()
+        make_queue(rabbitmq_url, elsewhere, expires=60)
+        with ResultWatcher.from_celery(app, amqp=AMQPOptions(binding="task")):
+            with running(add, id=task_id, reply_to=elsewhere), pytest.raises(celery.exceptions.Retry):
+                add.retry((1, 2), countdown=0)
+            wait_until(lambda: queue_length(rabbitmq_url, elsewhere) > 0, "the reply")
+            assert not queue_exists(rabbitmq_url, task_id)
+
+
+@contextmanager
+def running(task: Any, **request: Any) -> Iterator[None]:
+    """As if the task ran here, in a worker: with this in its request."""
+    task.push_request(called_directly=False, **request)
+    _task_stack.push(task)
+    try:
+        yield
+    finally:
+        _task_stack.pop()
+        task.pop_request()
 
 
 def _expect(value: Any, expected: Any) -> None:

@@ -154,7 +154,7 @@ class TestWithWorkers:
     def test_revoked(self, app: Celery, watcher: CeleryResultWatcher) -> None:
         from celery.exceptions import TaskRevokedError
 
-        slow = [app.signature("echo", (number,)).set(countdown=4) for number in range(3)]
+        slow = [app.signature("echo", (number,)).set(countdown=10) for number in range(3)]
         futures = watcher.submit(group(slow, app=app))
         assert isinstance(futures, GroupFutures)
         futures.revoke()
@@ -245,9 +245,13 @@ class TestValues:
         written.writer.write(a, 1)
         written.writer.fail(c, KeyError("gone"))
         futures[0].result(WAIT), futures[2].exception(WAIT)
-        started = time.monotonic()
-        found = futures.partial(0.2, default="late")
-        assert 0.2 <= time.monotonic() - started < 2
+        taken: list[float] = []
+        # Not each time: the machine may have other things to do for a second.
+        while len(taken) < 3 and (not taken or taken[-1] >= 2):
+            started = time.monotonic()
+            found = futures.partial(0.2, default="late")
+            taken.append(time.monotonic() - started)
+        assert 0.2 <= taken[-1] < 2
         assert found[:2] == [1, "late"]
         assert isinstance(found[2], KeyError)
         assert found[2] is not futures[2].exception(0)

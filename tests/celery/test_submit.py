@@ -233,7 +233,7 @@ class TestExpiry:
             watcher.submit("add", (1, 2), expires="watch", lifetime=None)
 
     def test_a_task_that_nobody_waits_for_any_more_is_revoked(self, watcher: CeleryResultWatcher) -> None:
-        future = one(watcher.submit("echo", ("late",), countdown=3, lifetime=0.3, revoke_on_timeout=True))
+        future = one(watcher.submit("echo", ("late",), countdown=10, lifetime=0.3, revoke_on_timeout=True))
         again = watcher.watch(future.task_id)
         assert isinstance(future.exception(WAIT), WatchExpiredError)
         assert isinstance(again.exception(WAIT), TaskRevokedError)
@@ -251,7 +251,7 @@ class TestExpiry:
         assert not revoked
 
     def test_by_hand(self, watcher: CeleryResultWatcher) -> None:
-        future = one(watcher.submit("echo", ("late",), countdown=3))
+        future = one(watcher.submit("echo", ("late",), countdown=10))
         future.revoke()
         with pytest.raises(TaskRevokedError):
             future.result(WAIT)
@@ -265,12 +265,24 @@ class TestExpiry:
             future.result(WAIT)
 
 
-def test_progress(watcher: CeleryResultWatcher) -> None:
+def test_progress(
+    app: Celery, watcher: CeleryResultWatcher, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Any] = []
+    writer = ResultWriter(redis_server)
+    send = app.send_task
+
+    def send_when_subscribed(*args: Any, **options: Any) -> Any:
+        # The task is short: what it told before would not be told again.
+        wait_until(lambda: options["task_id"] in writer.channels(), "the subscription")
+        return send(*args, **options)
+
+    monkeypatch.setattr(app, "send_task", send_when_subscribed)
     future = watcher.submit("progress", (3, 0.05), on_update=lambda meta: seen.append(meta.status))
     assert future.result(WAIT) == 3
     assert seen[-1] == "SUCCESS"
     assert "PROGRESS" in seen
+    writer.close()
 
 
 def test_ten_thousand_from_sixteen_threads(

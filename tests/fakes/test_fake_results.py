@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -46,6 +47,26 @@ def watcher(fake: FakeResults) -> ResultWatcher:
 
 
 class TestOutcomes:
+    def test_where_a_test_has_something_else_for_sleep(
+        self, fake: FakeResults, watcher: ResultWatcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is meant for what is tested, and not for the drain thread."""
+        bystander, waited_for = watcher.watch("bystander"), watcher.watch("a")
+        with pytest.raises(TimeoutError):
+            waited_for.result(timeout=0)
+
+        def sleep(_seconds: float) -> None:
+            raise AssertionError("nobody should sleep")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "sleep", sleep)
+            fake.resolve("a", 1)
+            fake.resolve("b", 2)
+            assert waited_for.result(timeout=0) == 1
+            assert watcher.watch("b").result(timeout=20) == 2
+        assert watcher.stats().thread_alive
+        assert not bystander.done()
+
     def test_everything_has_happened_when_a_call_returns(self, fake: FakeResults, watcher: ResultWatcher) -> None:
         heard: list[object] = []
         future = watcher.watch("a", on_update=lambda meta: heard.append((meta.status, meta.result)))

@@ -112,6 +112,49 @@ class ConsumerContract:
         drain_until(consumer, lambda: seen.states)
         assert seen.states == [("a", "SUCCESS", 1)]
 
+    def test_consumed_again_by_the_callback(self, bench: ConsumerBench) -> None:
+        """With its final state an id has left, before anybody is told."""
+
+        class Again(Recorder):
+            def on_state(self, task_id: str, mapping: dict[str, Any]) -> None:
+                super().on_state(task_id, mapping)
+                if len(self.states) == 1:
+                    consumer.consume_from(task_id)
+
+        seen = Again()
+        consumer = bench.consumer(seen)
+        consumer.start("a")
+        bench.send("a", 1)
+        drain_until(consumer, lambda: seen.states)
+        # What is stored may have been told once more by now.
+        assert consumer.consumed_ids() == ["a"] or len(seen.states) > 1
+        bench.send("a", 2)
+        drain_until(consumer, lambda: len(seen.states) > 1)
+        assert consumer.consumed_ids() == []
+
+    def test_consumed_again_each_time(self, bench: ConsumerBench) -> None:
+        """Whatever is kept for the id is told in another turn: nobody else has to wait for the end of it."""
+
+        class Again(Recorder):
+            def on_state(self, task_id: str, mapping: dict[str, Any]) -> None:
+                super().on_state(task_id, mapping)
+                if task_id == "again" and len(self.states) < 1000:
+                    consumer.consume_from(task_id)
+
+        seen = Again()
+        consumer = bench.consumer(seen)
+        consumer.start("again")
+        consumer.consume_from("other")
+        drain_until(consumer, lambda: bench.asked_for() == {"again", "other"})
+        bench.send("again", 1)
+        drain_until(consumer, lambda: seen.states)
+        for _ in range(3):
+            before = len(seen.states)
+            consumer.drain_events(timeout=0)
+            assert len(seen.states) < before + 10, "all in one call"
+        bench.send("other", 2)
+        drain_until(consumer, lambda: ("other", "SUCCESS", 2) in seen.states)
+
     def test_drain_events_counts(self, bench: ConsumerBench, consumer: BaseResultConsumer, seen: Recorder) -> None:
         consumer.start("a")
         consumer.consume_from("b")
@@ -123,16 +166,21 @@ class ConsumerContract:
     def test_drain_events_waits_without_spinning(self, consumer: BaseResultConsumer) -> None:
         consumer.start("a")
         drain_until(consumer, lambda: consumer.synced)
-        for timeout in (0.0, 0.05, 0.4):
+
+        def longest_turn(timeout: float) -> float:
+            taken: list[float] = []
             started = time.monotonic()
-            turns = 0
-            while not turns or time.monotonic() - started < timeout:
+            while not taken or time.monotonic() - started < timeout:
                 before = time.monotonic()
                 assert consumer.drain_events(timeout=timeout) == 0
-                turns += 1
-                assert time.monotonic() - before < timeout + 1.0
+                taken.append(time.monotonic() - before)
             # One sleep takes it all, except for what has just been asked of the server, and for the rounding of clocks.
-            assert turns < 15
+            assert len(taken) < 15
+            return max(taken)
+
+        for timeout in (0.0, 0.05, 0.4):
+            # Not each time: the machine may have other things to do for a second.
+            assert any(longest_turn(timeout) < timeout + 1.0 for _ in range(3))
 
     def test_drain_events_ends_with_a_wake_up(self, bench: ConsumerBench, seen: Recorder) -> None:
         wakeup = Wakeup()

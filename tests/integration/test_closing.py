@@ -12,7 +12,7 @@ import weakref
 
 import pytest
 
-from bgresults import ResultWatcher, WatcherClosedError
+from bgresults import ResultWatcher, RetryPolicy, WatcherClosedError
 from bgresults.testing.servers import RedisServer, free_port
 from tests.support import wait_until
 from tests.support.gates import drain_thread_held
@@ -88,12 +88,14 @@ def test_closing_before_the_first_watch() -> None:
 
 def test_closing_while_it_cannot_connect() -> None:
     """Back-off is interruptible, also when the next attempt is far away."""
-    watcher = ResultWatcher(f"redis://127.0.0.1:{free_port()}/0")
+    # At random, but less than ten seconds once in a hundred times only.
+    far_away = RetryPolicy(initial=1000, maximum=1000)
+    watcher = ResultWatcher(f"redis://127.0.0.1:{free_port()}/0", retry=far_away)
     future = watcher.watch("id")
     wait_until(lambda: watcher.stats().state == "backoff", "the back-off")
     started = time.monotonic()
-    watcher.close()
-    assert time.monotonic() - started < 3
+    watcher.close(timeout=WAIT)
+    assert time.monotonic() - started < 10
     assert isinstance(future.exception(0), WatcherClosedError)
 
 
@@ -161,9 +163,14 @@ def test_the_interpreter_ends_quietly(redis_server: RedisServer, reachable: bool
         print(time.monotonic())
         """
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    taken = time.monotonic() - float(ended.stdout.split()[0])
-    assert ended.stderr == ""
-    assert ended.returncode == 0
-    assert len(ended.stdout.split()) == 1, "no callback ran for a result that did not come"
-    assert taken < 3
+
+    def taken() -> float:
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+        seconds = time.monotonic() - float(ended.stdout.split()[0])
+        assert ended.stderr == ""
+        assert ended.returncode == 0
+        assert len(ended.stdout.split()) == 1, "no callback ran for a result that did not come"
+        return seconds
+
+    # Not each time: the machine may have other things to do for so long.
+    assert any(taken() < 3 for _ in range(3))

@@ -55,7 +55,7 @@ def closed_port() -> int:
 
 class TestReplyTo:
     def test_it_is_there_when_it_is_known(self, rabbitmq_url: str, writer: ReplyWriter) -> None:
-        with ResultWatcher(rabbitmq_url) as watcher:
+        with ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as watcher:
             assert watcher.stats().state == "idle"
             queue = watcher.reply_to
             assert writer.consumers(queue) == 1
@@ -63,12 +63,15 @@ class TestReplyTo:
             assert in_threads(20, lambda _: watcher.reply_to) == [queue] * 20
 
     def test_of_two_watchers(self, rabbitmq_url: str) -> None:
-        with ResultWatcher(rabbitmq_url) as one, ResultWatcher(rabbitmq_url) as other:
+        with (
+            ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as one,
+            ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as other,
+        ):
             assert one.reply_to != other.reply_to
 
     def test_later_it_never_waits(self, rabbitmq_url: str, writer: ReplyWriter) -> None:
         """Not even while there is no connection: the queue outlives it, and keeps its name."""
-        with ResultWatcher(rabbitmq_url) as watcher:
+        with ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as watcher:
             queue = watcher.reply_to
             seen: list[str | None] = []
             future = watcher.watch(new_id(), on_update=lambda _meta: seen.append(watcher.reply_to))
@@ -84,7 +87,7 @@ class TestReplyTo:
             assert writer.exists(queue)
 
     def test_a_forked_child_has_another_one(self, rabbitmq_url: str, writer: ReplyWriter) -> None:
-        with ResultWatcher(rabbitmq_url) as watcher:
+        with ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as watcher:
             queue = watcher.reply_to
             parents = watcher.watch(new_id())
 
@@ -136,7 +139,7 @@ class TestReplyTo:
 
     def test_of_a_broker_that_refuses_us(self, rabbitmq_url: str) -> None:
         url = urlunsplit(urlsplit(rabbitmq_url)._replace(netloc=f"nobody:s3cret@127.0.0.1:{port_of(rabbitmq_url)}"))
-        with ResultWatcher(url) as watcher:
+        with ResultWatcher(url, connect_timeout=WAIT) as watcher:
             with pytest.raises(BackendUnavailableError, match="check the user name and the password") as caught:
                 assert watcher.reply_to
             assert "s3cret" not in str(caught.value)
@@ -179,7 +182,7 @@ class TestReplyTo:
 class TestDeclareFor:
     @pytest.fixture
     def watcher(self, rabbitmq_url: str) -> Iterator[ResultWatcher]:
-        with ResultWatcher(rabbitmq_url, amqp=TASK) as made:
+        with ResultWatcher(rabbitmq_url, amqp=TASK, connect_timeout=WAIT) as made:
             yield made
 
     def test_the_queue_is_there_when_it_returns(

@@ -29,7 +29,7 @@ _registry: Any = serialization.registry
 
 @pytest.fixture
 def watcher(rabbitmq_url: str) -> Iterator[ResultWatcher]:
-    with ResultWatcher(rabbitmq_url) as made:
+    with ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as made:
         yield made
 
 
@@ -103,7 +103,7 @@ def test_some_of_many(watcher: ResultWatcher, kept: Kept, rabbitmq_url: str) -> 
 
 def test_a_call_that_is_refused_is_not_counted(rabbitmq_url: str) -> None:
     """It hands out nothing, neither what is here nor what is not."""
-    with ResultWatcher(rabbitmq_url, max_pending=1) as watcher:
+    with ResultWatcher(rabbitmq_url, max_pending=1, connect_timeout=WAIT) as watcher:
         queue, task_id = watcher.reply_to, new_id()
         with contextlib.closing(ReplyWriter(rabbitmq_url)) as writer:
             writer.write(queue, task_id, "v")
@@ -136,7 +136,7 @@ def test_nothing_that_came_with_a_reply_runs_in_the_calling_thread(rabbitmq_url:
     _registry.register("of-the-users-own", json.dumps, decode, "application/x-own", "utf-8")
     try:
         with (
-            ResultWatcher(rabbitmq_url, accept=["json", "of-the-users-own"]) as watcher,
+            ResultWatcher(rabbitmq_url, accept=["json", "of-the-users-own"], connect_timeout=WAIT) as watcher,
             contextlib.closing(ReplyWriter(rabbitmq_url)) as writer,
         ):
             queue, task_id, failed = watcher.reply_to, new_id(), new_id()
@@ -192,7 +192,7 @@ def test_a_closed_watcher_hands_out_nothing(watcher: ResultWatcher, kept: Kept) 
 
 def test_in_an_outage(rabbitmq_url: str) -> None:
     """It is here, so nobody has to wait for the broker."""
-    with proxy_to(rabbitmq_url) as proxy, ResultWatcher(through(proxy, rabbitmq_url)) as watcher:
+    with proxy_to(rabbitmq_url) as proxy, ResultWatcher(through(proxy, rabbitmq_url), connect_timeout=WAIT) as watcher:
         queue = watcher.reply_to
         assert queue is not None
         task_id = new_id()

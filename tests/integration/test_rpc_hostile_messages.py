@@ -38,7 +38,7 @@ def writer(rabbitmq_url: str) -> Iterator[ReplyWriter]:
 @pytest.fixture(params=["process", "task"])
 def watcher(request: pytest.FixtureRequest, rabbitmq_url: str) -> Iterator[ResultWatcher]:
     amqp = AMQPOptions(binding=request.param)
-    with ResultWatcher(rabbitmq_url, amqp=amqp, max_body_size=MIB) as made:
+    with ResultWatcher(rabbitmq_url, amqp=amqp, max_body_size=MIB, connect_timeout=WAIT) as made:
         yield made
 
 

@@ -65,7 +65,7 @@ def test_a_queue_that_was_never_declared_is_not_lost(
     rabbitmq_url: str, proxied_url: str, proxy: FaultProxy, seen: Recorder
 ) -> None:
     """The connection was lost on the way to the broker: there was no queue that could have held a reply."""
-    bench = Bench(rabbitmq_url, proxied_url, "task", read_timeout=0.3, on_reply_loss="fail")
+    bench = Bench(rabbitmq_url, proxied_url, "task", read_timeout=2.0, on_reply_loss="fail")
     try:
         consumer = bench.consumer(seen, auto_reconnect=False)
         old, new = new_ids(2)

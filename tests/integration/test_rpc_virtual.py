@@ -151,9 +151,12 @@ def test_a_watch_while_idle_is_prompt(watcher: ResultWatcher, writer: ReplyWrite
     assert sorted(taken)[7] < 0.5
 
 
-def test_an_idle_watcher_uses_little_cpu(watcher: ResultWatcher) -> None:
-    assert watcher.wait_ready(WAIT)
+def test_an_idle_watcher_uses_little_cpu(watcher: ResultWatcher, writer: ReplyWriter) -> None:
     futures = watcher.watch_many(new_ids(100))
+    # There is nothing to be done for a watch until a message comes.
+    another = watcher.watch(new_id())
+    writer.write(watcher.reply_to, another.task_id, 1)
+    assert another.result(WAIT) == 1
     wait_until(lambda: watcher.stats().subscribed == 100, "the watches")
     thread = next(thread for thread in threading.enumerate() if thread.name == "bgresults-rpc")
     clock = time.pthread_getcpuclockid(thread.ident or 0)

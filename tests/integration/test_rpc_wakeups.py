@@ -18,7 +18,10 @@ WAIT = 10.0
 
 
 def test_no_wake_up_for_a_watch(rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ResultWatcher(rabbitmq_url) as watcher, contextlib.closing(ReplyWriter(rabbitmq_url)) as writer:
+    with (
+        ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as watcher,
+        contextlib.closing(ReplyWriter(rabbitmq_url)) as writer,
+    ):
         queue = watcher.reply_to
         assert queue is not None
         wakes: list[Wakeup] = []
@@ -47,7 +50,7 @@ def test_a_reply_that_comes_before_the_watch(rabbitmq_url: str) -> None:
     # Without heartbeats nothing else wakes the thread for a minute.
     options = AMQPOptions(heartbeat=0)
     with (
-        ResultWatcher(rabbitmq_url, amqp=options) as watcher,
+        ResultWatcher(rabbitmq_url, amqp=options, connect_timeout=WAIT) as watcher,
         contextlib.closing(ReplyWriter(rabbitmq_url)) as writer,
     ):
         queue = watcher.reply_to
@@ -62,7 +65,7 @@ def test_a_reply_that_comes_before_the_watch(rabbitmq_url: str) -> None:
 
 def test_a_reply_that_comes_after_a_silent_watch(rabbitmq_url: str) -> None:
     with (
-        ResultWatcher(rabbitmq_url, amqp=AMQPOptions(heartbeat=0)) as watcher,
+        ResultWatcher(rabbitmq_url, amqp=AMQPOptions(heartbeat=0), connect_timeout=WAIT) as watcher,
         contextlib.closing(ReplyWriter(rabbitmq_url)) as writer,
     ):
         queue = watcher.reply_to

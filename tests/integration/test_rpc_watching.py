@@ -45,7 +45,7 @@ def writer(rabbitmq_url: str) -> Iterator[ReplyWriter]:
 
 @pytest.fixture
 def watcher(rabbitmq_url: str) -> Iterator[ResultWatcher]:
-    with ResultWatcher(rabbitmq_url) as made:
+    with ResultWatcher(rabbitmq_url, connect_timeout=WAIT) as made:
         yield made
 
 
@@ -86,7 +86,7 @@ class TestStates:
 
     def test_a_late_watch_does_not_wait_for_the_next_heartbeat(self, rabbitmq_url: str, writer: ReplyWriter) -> None:
         """Its reply is here; nothing that comes over the connection would wake the thread."""
-        with ResultWatcher(rabbitmq_url, amqp=AMQPOptions(heartbeat=120)) as watcher:
+        with ResultWatcher(rabbitmq_url, amqp=AMQPOptions(heartbeat=120), connect_timeout=WAIT) as watcher:
             task_id = new_id()
             writer.write(watcher.reply_to, task_id, 1)
             settled(watcher, writer)
@@ -191,7 +191,7 @@ class TestBodies:
             body, headers["compression"] = _compress(body, compression)
         elif isinstance(body, str):
             body = body.encode()
-        with ResultWatcher(rabbitmq_url, accept=["json", serializer]) as watcher:
+        with ResultWatcher(rabbitmq_url, accept=["json", serializer], connect_timeout=WAIT) as watcher:
             future = watcher.watch(task_id)
             writer.write_raw(
                 watcher.reply_to, body, content_type=content_type, content_encoding=encoding, headers=headers
@@ -283,7 +283,7 @@ class TestEndingAWatch:
         assert (stats.cancelled, stats.expired, stats.dropped) == (2, 1, 1)
 
     def test_close_ends_what_is_pending_and_deletes_the_queue(self, rabbitmq_url: str, writer: ReplyWriter) -> None:
-        watcher = ResultWatcher(rabbitmq_url)
+        watcher = ResultWatcher(rabbitmq_url, connect_timeout=WAIT)
         future = watcher.watch(new_id())
         queue = watcher.reply_to
         assert writer.consumers(queue) == 1
@@ -291,10 +291,11 @@ class TestEndingAWatch:
         watcher.close(timeout=WAIT)
         assert time.monotonic() - started < 5
         assert isinstance(future.exception(0), WatcherClosedError)
-        assert not writer.exists(queue)
+        # It does not wait for the broker to have done it.
+        wait_until(lambda: not writer.exists(queue), "the queue to be deleted")
 
     def test_a_dropped_watcher_deletes_its_queue(self, rabbitmq_url: str, writer: ReplyWriter) -> None:
-        watcher = ResultWatcher(rabbitmq_url)
+        watcher = ResultWatcher(rabbitmq_url, connect_timeout=WAIT)
         queue = watcher.reply_to
         assert writer.exists(queue)
         del watcher

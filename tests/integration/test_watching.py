@@ -190,12 +190,19 @@ def test_result_waits_as_long_as_it_is_told(watcher: ResultWatcher) -> None:
     """No rounding to whole seconds, and asking again is fine."""
     assert watcher.wait_ready(WAIT)
     future = watcher.watch(new_ids(1)[0])
-    for timeout in (0, 0.05, 0.3):
+
+    def waited(timeout: float) -> float:
         started = time.monotonic()
         with pytest.raises(TimeoutError) as caught:
             future.result(timeout)
-        assert timeout <= time.monotonic() - started < timeout + 1.0
+        taken = time.monotonic() - started
+        assert taken >= timeout
         assert isinstance(caught.value, FutureTimeoutError), "two classes in Python 3.10"
+        return taken
+
+    for timeout in (0, 0.05, 0.3):
+        # Not each time: the machine may have other things to do for a second.
+        assert any(waited(timeout) < timeout + 1.0 for _ in range(3))
     assert not future.done()
 
 

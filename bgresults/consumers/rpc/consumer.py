@@ -262,12 +262,13 @@ class ResultConsumer(BaseResultConsumer):
             self._on_error(task_id, error)
 
     def on_state_change(self, meta: Mapping[str, Any], message: Any) -> None:
-        # Both first: the callback has the same mapping, and may do to it what it likes.
-        task_id, final = meta["task_id"], meta["status"] in READY_STATES
+        task_id = meta["task_id"]
+        if meta["status"] in READY_STATES:
+            # First: whoever is woken by the callback needs the interpreter's lock, which this thread keeps until it
+            # waits again. So what is left to do afterwards is little.
+            self.cancel_for(task_id)
         if self._on_state is not None:
             self._on_state(task_id, meta)  # type: ignore[arg-type]
-        if final:
-            self.cancel_for(task_id)
 
     def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
         """Nothing is stored at the broker; pass on what came before anybody asked for it."""

@@ -10,7 +10,7 @@ from amqp import exceptions
 from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.tls import CHECK_CERTIFICATES, CHECK_CLIENT_CERTIFICATE
 
-__all__ = ["connection_lost", "other_reply_queue", "out_of_reach"]
+__all__ = ["connection_lost", "made_otherwise", "other_reply_queue", "out_of_reach"]
 
 _CHECK_CREDENTIALS = "check the user name and the password, in the URL or in AMQPOptions"
 _CHECK_VIRTUAL_HOST = (
@@ -65,6 +65,11 @@ def other_reply_queue(words: str) -> bool:
     mailboxes of workers.
     """
     return _OTHER_REPLY_QUEUE.match(words) is not None
+
+
+def made_otherwise(error: BaseException) -> bool:
+    """Whether a queue could not be declared because there is one for replies already, made with other arguments."""
+    return isinstance(error, exceptions.PreconditionFailed) and other_reply_queue(_words(error))
 
 
 def _words(error: BaseException) -> str:

@@ -160,8 +160,10 @@ class AMQPLink:
         self.unread = True
         # The broker may say something that py-amqp answers by itself, and waits for what comes back.
         self._transport.deadline = time.monotonic() + self._read_timeout
-        with self._translated():
+        try:
             self.unread = self._reader.read()
+        except Exception as error:
+            raise self._translated(error) from error
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
@@ -173,8 +175,10 @@ class AMQPLink:
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
         self._transport.deadline = time.monotonic() + self._read_timeout
-        with self._translated():
+        try:
             yield
+        except Exception as error:
+            raise self._translated(error) from error
 
     def when_cancelled(self, tell: Callable[[], object]) -> None:
         # It would be raised otherwise: also out of a wait for an answer, which would come to somebody else then.
@@ -203,15 +207,11 @@ class AMQPLink:
         # An epoll is shared with the parent, registrations and all: close our descriptor of it, unregister nothing.
         self._selector.close()
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except ChannelError as error:
-            raise ChannelClosed(error) from error
-        except Exception as error:
-            self._broken = True
-            raise self._lost(error) from error
+    def _translated(self, error: Exception) -> ChannelClosed | ConnectionLost:
+        if isinstance(error, ChannelError):
+            return ChannelClosed(error)
+        self._broken = True
+        return self._lost(error)
 
     def _lost(self, error: BaseException) -> ConnectionLost:
         return connection_lost(error, self._address, proven=self.proven)

@@ -118,9 +118,15 @@ class Replies:
         return meta
 
     def hand_out_claimed(self) -> int:
-        """Pass on what is kept for ids that are consumed now; returns how many states."""
+        """Pass on what is kept for ids that are consumed now; returns how many states.
+
+        Not for what a callback claims: one that always asks for the same id again would never let anything else come.
+        """
         handled = 0
-        while self._claimed:
+        for _ in range(len(self._claimed)):
+            # A callback may have had the rest handed out itself.
+            if not self._claimed:
+                break
             task_id = self._claimed.popleft()
             for reply in self._unclaimed.claim(task_id) if self._owner._is_consumed(task_id) else ():
                 handled += self._pass_on(task_id, reply)

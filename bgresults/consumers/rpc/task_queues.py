@@ -19,7 +19,7 @@ from bgresults.consumers.rpc.queues import Declared, QueuesOwner, declare
 from bgresults.errors import NotWatchableError
 from bgresults.options import AMQPOptions
 
-__all__ = ["TaskQueues"]
+__all__ = ["TaskQueues", "no_name"]
 
 # A broker takes some milliseconds to make a durable queue, and all of a batch has to be made within read_timeout.
 _PER_BATCH: Final = 50
@@ -85,7 +85,7 @@ class TaskQueues:
 
     def consume(self, task_ids: Iterable[str]) -> None:
         for task_id in task_ids:
-            if (why := _no_name(task_id)) is not None:
+            if (why := no_name(task_id)) is not None:
                 self._owner._refused(task_id, why)
                 continue
             # Its queue may have been deleted a moment ago: that is on its way before the declaration is.
@@ -102,7 +102,7 @@ class TaskQueues:
                 self._unwanted[task_id] = None
 
     def declare(self, task_id: str, then: Declared) -> None:
-        if (why := _no_name(task_id)) is not None:
+        if (why := no_name(task_id)) is not None:
             then(why)
         else:
             self._declarations.append((task_id, then))
@@ -249,7 +249,7 @@ class TaskQueues:
             then(why)
 
 
-def _no_name(task_id: str) -> NotWatchableError | None:
+def no_name(task_id: str) -> NotWatchableError | None:
     """Why there can be no queue of this name; py-amqp would not even ask."""
     if len(task_id.encode()) <= _LONGEST_NAME:
         return None

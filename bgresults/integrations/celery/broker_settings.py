@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from bgresults.integrations.celery.applications import name_of
+from bgresults.integrations.celery.connection_settings import CERTIFICATE_REQUIREMENTS
 from bgresults.options import AMQPOptions
 from bgresults.urls import certificate_requirement
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["merged", "read_broker"]
 
 _AMQP: Final = ("amqp", "amqps", "pyamqp", "librabbitmq")
-_CERT_REQUIREMENTS: Final = {ssl.CERT_REQUIRED: "required", ssl.CERT_OPTIONAL: "optional", ssl.CERT_NONE: "none"}
 # Of broker_use_ssl: py-amqp's names, and redis-py's.
 _TLS: Final = {
     "ca_certs": "ssl_ca_certs",
@@ -102,10 +101,10 @@ def _tls(app: Celery, setting: Any) -> dict[str, Any]:
     if isinstance(requirement, str):
         found["ssl_cert_reqs"] = certificate_requirement(requirement)
     elif requirement is not None:
-        if requirement not in _CERT_REQUIREMENTS:
+        if requirement not in CERTIFICATE_REQUIREMENTS:
             raise ValueError(
                 f"broker_use_ssl of Celery app {name_of(app)}: cert_reqs must be ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL "
                 f"or ssl.CERT_NONE, not {requirement!r}"
             )
-        found["ssl_cert_reqs"] = _CERT_REQUIREMENTS[requirement]
+        found["ssl_cert_reqs"] = CERTIFICATE_REQUIREMENTS[requirement]
     return found

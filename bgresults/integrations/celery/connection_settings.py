@@ -15,9 +15,10 @@ from bgresults.urls import certificate_requirement
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["redis_options", "uses_tls"]
+__all__ = ["CERTIFICATE_REQUIREMENTS", "redis_options", "uses_tls"]
 
-_CERT_REQUIREMENTS: Final = {ssl.CERT_REQUIRED: "required", ssl.CERT_OPTIONAL: "optional", ssl.CERT_NONE: "none"}
+#: Of the standard library → as this library has them.
+CERTIFICATE_REQUIREMENTS: Final = {ssl.CERT_REQUIRED: "required", ssl.CERT_OPTIONAL: "optional", ssl.CERT_NONE: "none"}
 
 # connparams of Celery's backend → fields of RedisOptions.
 _OPTIONS: Final = {
@@ -98,7 +99,9 @@ def redis_options(app: Celery, whose: str, params: Mapping[str, Any], *, tls: bo
     if requirement is not None and tls:
         # In a dictionary it may be a word, which the backend has replaced already.
         known = isinstance(requirement, ssl.VerifyMode)
-        found["ssl_cert_reqs"] = _CERT_REQUIREMENTS[requirement] if known else certificate_requirement(str(requirement))
+        found["ssl_cert_reqs"] = (
+            CERTIFICATE_REQUIREMENTS[requirement] if known else certificate_requirement(str(requirement))
+        )
     if params.get("socket_keepalive"):
         found["socket_keepalive"] = True
     timeout = params.get("socket_timeout")

@@ -120,6 +120,12 @@ class ReplyRouter:
         """A task is about to be sent while everything is routed, and the queue is there."""
         self._here.prepared = task_id
 
+    def expected(self, task_id: str) -> str:
+        """The queue that this watcher would find the reply in."""
+        if self._watcher._settings.binding == "task":
+            return task_id
+        return self._watcher._session_here().reply_queue
+
     def refuse_elsewhere(self, task_ids: Iterable[str]) -> None:
         """Raise if the reply of one of these is known to go to another queue.
 
@@ -171,8 +177,8 @@ class ReplyRouter:
         if task_id in here.task_ids:
             queue = here.queue or task_id
         elif given in (None, "", theirs):
-            queue = here.queue or (self._expected(task_id) if announced and self._routes else None) or given
-        if queue == self._expected(task_id):
+            queue = here.queue or (self.expected(task_id) if announced and self._routes else None) or given
+        if queue == self.expected(task_id):
             self._elsewhere.pop(task_id, None)
         elif queue:
             self._remember(task_id, queue)
@@ -193,12 +199,6 @@ class ReplyRouter:
                 # The task that carries it is on its way. watch() will say what became of this one.
                 return False
         return True
-
-    def _expected(self, task_id: str) -> str | None:
-        """The queue that this watcher would find the reply in."""
-        if self._watcher._settings.binding == "task":
-            return task_id
-        return self._watcher._session_here().reply_queue
 
     def _remember(self, task_id: str, queue: str) -> None:
         self._elsewhere[task_id] = queue

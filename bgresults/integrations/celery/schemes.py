@@ -1,10 +1,16 @@
-"""``result_backend = "bgresults+redis://…"``: what stands behind such a setting."""
+"""``result_backend``: what it may be, and what stands behind ``"bgresults+redis://…"``."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["PREFIX", "stock_setting"]
+__all__ = ["PREFIX", "WATCHABLE", "stock_setting"]
+
+#: What to say to somebody whose results are elsewhere.
+WATCHABLE: Final = (
+    "results have to be in Redis (result_backend = 'redis://…', 'rediss://…', 'redis+socket://…' or 'sentinel://…') or "
+    "to come as replies (result_backend = 'rpc://')"
+)
 
 #: What comes before the rest of the URL.
 PREFIX: Final = "bgresults+"

@@ -19,7 +19,7 @@ from bgresults.errors import NotWatchableError
 from bgresults.integrations.celery.applications import name_of
 from bgresults.integrations.celery.broker_settings import merged, read_broker
 from bgresults.integrations.celery.connection_settings import redis_options, uses_tls
-from bgresults.integrations.celery.schemes import stock_setting
+from bgresults.integrations.celery.schemes import WATCHABLE, stock_setting
 from bgresults.integrations.celery.sentinel_settings import read_sentinels
 from bgresults.options import AMQPOptions, RedisOptions, filled_up
 
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["read_settings"]
 
 _TASK_KEY: Final = b"celery-task-meta-"
-_WATCHABLE: Final = (
-    "results have to be in Redis (result_backend = 'redis://…', 'rediss://…', 'redis+socket://…' or 'sentinel://…') or "
-    "to come as replies (result_backend = 'rpc://')"
-)
 
 
 def read_settings(app: Celery, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,11 +86,11 @@ def _found_backend(app: Celery) -> tuple[Any, str | None]:
         backend_class, url = by_url(setting, app.loader)
     except Exception as error:
         raise NotWatchableError(
-            f"the result backend {shown} of Celery app {name_of(app)} cannot be loaded: {error}; {_WATCHABLE}"
+            f"the result backend {shown} of Celery app {name_of(app)} cannot be loaded: {error}; {WATCHABLE}"
         ) from error
     if not issubclass(backend_class, (RedisBackend, RPCBackend)):
         raise NotWatchableError(
-            f"the result backend {shown} of Celery app {name_of(app)} cannot be watched: {_WATCHABLE}"
+            f"the result backend {shown} of Celery app {name_of(app)} cannot be watched: {WATCHABLE}"
         )
     return backend_class, url
 

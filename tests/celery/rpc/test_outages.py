@@ -124,7 +124,8 @@ class TestThatGoesAwayLater:
         published.reply_to.clear()
         proxy.refuse()
         proxy.reset()
-        wait_until(lambda: not watcher.connected, "the outage to be noticed")
+        # A moment after it has been noticed.
+        wait_until(lambda: watcher._session.refusal is not None, "what comes to be refused")
         assert isinstance(watcher.submit("add", (1, 2)).exception(0), BackendUnavailableError)
         assert not published.reply_to
         proxy.accept()
@@ -137,7 +138,7 @@ class TestThatGoesAwayLater:
     def test_waiting(self, behind: Celery, proxy: FaultProxy, from_celery: FromCelery) -> None:
         """Where replies go is known, and they can wait there: whether it can be sent is for Celery to say."""
         watcher = from_celery(behind, retry=RetryPolicy(initial=0.01, maximum=0.05))
-        slow = watcher.submit("sleep_in_steps", (1.0, "slept"))
+        slow = watcher.submit("sleep_in_steps", (3.0, "slept"))
         proxy.refuse()
         proxy.reset()
         wait_until(lambda: not watcher.connected, "the outage to be noticed")

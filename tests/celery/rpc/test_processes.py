@@ -183,7 +183,7 @@ def test_one_process_declares_and_another_watches(app: Celery, rabbitmq_url: str
 def test_two_processes_cannot_watch_one_task(rabbitmq_url: str, app: Celery, from_celery: FromCelery) -> None:
     """What one of them submitted, it watches itself: the other one is told, and the first one gets the result."""
     watcher = from_celery(app, amqp=AMQPOptions(binding="task"))
-    future = watcher.submit("sleep_in_steps", (1.5, "slept"))
+    future = watcher.submit("sleep_in_steps", (4.0, "slept"))
     assert isinstance(future, CeleryResultFuture)
     with ResultWatcher(f"{rabbitmq_url}?binding=task") as other:
         assert isinstance(other.watch(future.task_id).exception(WAIT), NotWatchableError)

@@ -73,7 +73,8 @@ class TestTasks:
             return [values[step] for step in range(10)]
 
         assert in_threads(16, work, timeout=50) == [[number + step for step in range(10)] for number in range(16)]
-        assert watcher.stats().resolved == 160
+        # Counted a moment after whoever waits for it is told.
+        wait_until(lambda: watcher.stats().resolved == 160, "the last one to be counted")
         assert not [name for name in own if queue_exists(rabbitmq_url, name)]
 
     def test_a_second_watch(self, watcher: CeleryResultWatcher) -> None:

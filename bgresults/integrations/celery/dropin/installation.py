@@ -12,6 +12,7 @@ from bgresults.forking import leaf_lock
 from bgresults.integrations.celery.applications import application, name_of
 from bgresults.integrations.celery.dropin.backends import Waiting, watching
 from bgresults.integrations.celery.dropin.replies import let_go_of_queues
+from bgresults.integrations.celery.schemes import WATCHABLE
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -86,7 +87,5 @@ def _waiting_class(app: Celery) -> tuple[Any, str | None]:
         return watching(kind), url
     except TypeError:
         raise NotWatchableError(
-            f"the result backend {kind.__name__} of Celery app {name_of(app)} cannot be waited for: results have to be "
-            "in Redis (result_backend = 'redis://…', 'rediss://…' or 'redis+socket://…') or to come as replies "
-            "(result_backend = 'rpc://')"
+            f"the result backend {kind.__name__} of Celery app {name_of(app)} cannot be waited for: {WATCHABLE}"
         ) from None

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bgresults import forking
+from bgresults.consumers.rpc.failures import made_otherwise
 from bgresults.consumers.rpc.queues import new_queue
+from bgresults.consumers.rpc.task_queues import no_name
 from bgresults.errors import BackendUnavailableError, NotWatchableError, WouldDeadlockError
 from bgresults.forking import leaf_lock
 from bgresults.integrations.celery.registry import open_watcher
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from bgresults.futures import ResultFuture
     from bgresults.integrations.celery.watcher import CeleryResultWatcher
+    from bgresults.options import AMQPOptions
 
 __all__ = ["ReplyQueues", "ReplyStates", "let_go_of_queues", "reply_queues"]
 
@@ -41,6 +44,8 @@ class ReplyQueues:
         self._app = app
         self._route: ReplyRoute | None = None
         self._routed: CeleryResultWatcher | None = None
+        # What queues are declared with; asked for when the first one is.
+        self._options: AMQPOptions | None = None
         # The queue that was declared without a thread, and until when it will not expire.
         self._declared = ""
         self._declared_until = 0.0
@@ -60,11 +65,15 @@ class ReplyQueues:
             WatcherError: the queue cannot be had; nothing is sent.
         """
         watcher = self._routing()
-        if self._app.current_worker_task is None or watcher._session_here().thread is not None:
+        running = self._app.current_worker_task
+        if running is not None and running.request.id == task_id and watcher._settings.binding == "task":
+            # Itself once more: retry(), replace(). Its queue is there, or it is not wanted, and belongs to its sender.
+            watcher._router.announce(task_id)
+        elif running is None or watcher._session_here().thread is not None:
             watcher._router.prepare(task_id)
-            return
-        self._declare(watcher, producer)
-        watcher._router.announce(task_id)
+        else:
+            self._declare(watcher, producer, task_id)
+            watcher._router.announce(task_id)
 
     def stop(self) -> None:
         """Have replies go where Celery sends them again."""
@@ -88,18 +97,33 @@ class ReplyQueues:
                 fresh = self._routed is not watcher
                 if fresh:
                     self._route, self._routed = route, watcher
+                    self._options = None
             if not fresh:
                 route.undo()
         return watcher
 
-    def _declare(self, watcher: CeleryResultWatcher, producer: Any) -> None:
-        name, now = watcher._session_here().reply_queue, time.monotonic()
-        if self._declared == name and now < self._declared_until:
+    def _declare(self, watcher: CeleryResultWatcher, producer: Any, task_id: str) -> None:
+        """Have the queue there that the reply of this task goes to, over the sender's own connection.
+
+        That of a task is declared each time: whoever took its reply may have deleted it, and the task is sent again.
+        """
+        per_task = watcher._settings.binding == "task"
+        if per_task and (why := no_name(task_id)) is not None:
+            raise why
+        name, now = watcher._router.expected(task_id), time.monotonic()
+        if not per_task and self._declared == name and now < self._declared_until:
             return
-        consumer: Any = watcher._settings.make_consumer()
-        options = consumer.address.options
-        # As the consumer will declare it. Declaring counts as use: the queue lives on.
-        new_queue(name, options).bind(producer.channel).declare()
+        options = self._options
+        if options is None:
+            consumer: Any = watcher._settings.make_consumer()
+            options = self._options = consumer.address.options
+        try:
+            # As the consumer will declare it. Declaring counts as use: the queue lives on.
+            new_queue(name, options).bind(producer.channel).declare()
+        except Exception as error:
+            if not (per_task and made_otherwise(error)):
+                raise
+            # There is one already, made with other options, and it will do. The channel has opened itself again.
         self._declared, self._declared_until = name, now + options.queue_expires / 2
 
 
