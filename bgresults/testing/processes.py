@@ -249,7 +249,23 @@ def _signal_group(group: int, number: int) -> bool:
 
 
 def _wait_for_group(group: int, timeout: float) -> None:
-    """Until the members that are not our children are gone too. Dead they are; when init reaps them is its affair."""
+    """Until the members that are not our children are gone, or dead at least: when init reaps them is its affair."""
     deadline = time.monotonic() + timeout
-    while _signal_group(group, 0) and time.monotonic() < deadline:
+    while _signal_group(group, 0) and not _all_are_dead(group) and time.monotonic() < deadline:
         time.sleep(0.005)
+
+
+def _all_are_dead(group: int) -> bool:
+    """Whether its members are zombies, as far as this system says so: in /proc, as Linux has it."""
+    found = False
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            # After the name of the program, which may be any text: the state, the parent, the group.
+            state, _, of_group = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if of_group == str(group):
+            if state not in "ZX":
+                return False
+            found = True
+    return found

@@ -77,7 +77,8 @@ class Relay:
             raise RuntimeError("the proxy belongs to the process that this one was forked from")
         self._commands.append(call)
         self._nudge()
-        while not done.wait(0.5):
+        # A thread that is dead wakes nobody.
+        while not done.wait(0.5 if self._thread.is_alive() else 0.0):
             if not self._thread.is_alive():
                 # It is over, so nobody else looks at anything here.
                 with contextlib.suppress(ValueError):

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from bgresults.testing import FakeRedisServer, RedisServer, embedded_redis, find_redis_server, free_port
-from bgresults.testing.processes import OwnedProcess
+from bgresults.testing.processes import OwnedProcess, _all_are_dead
 from tests.support import wait_until
 
 needs_redis = pytest.mark.skipif(
@@ -241,6 +241,16 @@ def test_the_whole_group_ends(tmp_path: Path) -> None:
     process.end(grace=0.1)
     assert process.exit_code == -signal.SIGKILL
     assert not exists(grandchild)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc on this system")
+def test_who_is_only_not_reaped_yet_is_waited_for_no_longer() -> None:
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    assert not _all_are_dead(process.pid)
+    process.kill()
+    wait_until(lambda: _all_are_dead(process.pid), "a zombie")
+    process.wait()
+    assert not _all_are_dead(process.pid), "nobody is there"
 
 
 class TestFinding:
