@@ -25,15 +25,18 @@ ASIDE = 1
 
 
 def measure(lab: Lab) -> None:
-    """A server of this question's own, so that all of its clients are known. One watcher: each round is a reconnect."""
+    """A server of this question's own, so that all of its clients are known.
+
+    Each round has a watcher of its own: one that loses its connections every few seconds waits before the next ones.
+    """
     count = lab.size(COUNT, 20_000)
     with RedisServer() as server:
-        contender = Ours(server.url(), max_pending=count * 2)
         for _ in lab.rounds():
+            contender = Ours(server.url(), max_pending=count * 2)
             _one_round(lab, server, contender, count)
+            contender.close()
             with server.client() as client:
                 client.flushall()
-        contender.close()
     lab.note(f"{count} results of {SIZE} bytes")
 
 

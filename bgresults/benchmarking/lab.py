@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 # Each time the confidence bound moves on by a place; see arithmetic.bound().
 _MORE = 3
 # Seconds after which there are no more rounds than were asked for, so that all questions together have an end.
-_LONG = 75.0
+_LONG = 150.0
 # How many rounds of a question are measured again at most, because the host was busy with something else.
 _AGAIN = 5
 
