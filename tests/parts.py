@@ -15,8 +15,9 @@ __all__ = ["PARTS", "commands", "main"]
 
 #: Each takes about as long as the other, and as everything that is in neither.
 PARTS = (
-    ("tests/faults", "tests/servers"),
-    ("tests/celery", "tests/django", "tests/examples", "tests/flask", "tests/sse"),
+    ("tests/diagnosis", "tests/docs", "tests/fakes", "tests/faults", "tests/monitoring", "tests/servers"),
+    # The first two ask for the same workers.
+    ("tests/celery", "tests/e2e", "tests/django", "tests/examples", "tests/flask", "tests/sse"),
 )
 # Nothing was collected: the arguments may have chosen tests of the other parts alone.
 _NO_TESTS = 5
