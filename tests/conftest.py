@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import socket
 import uuid
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=left_out)
             items[:] = [item for item in items if item not in left_out]
             lines.append(f"{len(left_out)} tests of {what} skipped: {missing}")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what was imported: with it, each of hundreds of full collections takes 0.1 - 0.4 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -145,8 +145,11 @@ def test_a_worker_whose_broker_this_is_reads_no_results(redis_server: RedisServe
     assert patterns_alone.isdisjoint(reader["address"] for reader in told["server"]["subscribers"])
 
 
-def test_connections_are_those_of_a_process(watcher: ResultWatcher, at: list[str], folder: Path) -> None:
+def test_connections_are_those_of_a_process(
+    watcher: ResultWatcher, writer: ResultWriter, at: list[str], folder: Path
+) -> None:
     future = watcher.watch(new_id())
+    wait_until(writer.channels, "the subscription")
     told = json.loads(run("status", *at, "--dir", str(folder), "--json").output)
     (process,) = told["processes"]
     own = process["status"]["watchers"][0]["pace"]["connections"]

@@ -11,13 +11,15 @@ import pytest
 
 from bgresults.cli import views
 from bgresults.testing.servers import free_port
-from tests.cli.running import run
+from tests.cli.running import Ended, run
 from tests.support import wait_until
 from tests.support.calls import Caller
 from tests.support.results import ResultWriter, new_id, new_ids, state_body
 
 WAIT = 20
 LIMIT = ["--timeout", str(WAIT)]
+# An exit code.
+CANNOT_BE_REACHED = 5
 
 
 def events(text: str) -> list[dict[str, Any]]:
@@ -29,6 +31,15 @@ def events(text: str) -> list[dict[str, Any]]:
     found = [json.loads(line, parse_constant=no_such) for line in text.splitlines()]
     assert all(isinstance(event.pop("at"), float) for event in found)
     return found
+
+
+def watched_in_vain(*arguments: str) -> Ended:
+    """Of a task that does not end. A machine that is too busy to connect in the time given gets more of it."""
+    for seconds in ("0.2", "2", "10"):
+        ended = run("watch", *arguments[:-1], "--timeout", seconds, arguments[-1])
+        if ended.code != CANNOT_BE_REACHED:
+            break
+    return ended
 
 
 def test_states_as_they_come(writer: ResultWriter, at: list[str]) -> None:
@@ -64,11 +75,7 @@ class TestExitCodes:
 
     def test_time_is_up(self, writer: ResultWriter, at: list[str]) -> None:
         task_id = new_id()
-        assert run("watch", *at, "--timeout", "0.2", task_id) == (
-            124,
-            "",
-            f"time is up; not ended yet: {task_id}\n",
-        )
+        assert watched_in_vain(*at, task_id) == (124, "", f"time is up; not ended yet: {task_id}\n")
 
     def test_it_cannot_be_known(self, writer: ResultWriter, at: list[str]) -> None:
         task_id = new_id()
@@ -167,7 +174,7 @@ class TestJSON:
 
     def test_time_is_up(self, at: list[str]) -> None:
         task_id = new_id()
-        code, text, _ = run("watch", *at, "--json", "--timeout", "0.1", task_id)
+        code, text, _ = watched_in_vain(*at, "--json", task_id)
         assert code == 124
         assert events(text) == [{"event": "end", "outcome": "timed-out", "exit_code": 124, "pending": [task_id]}]
 
@@ -229,9 +236,11 @@ class TestWhere:
         task_id = new_id()
         writer.write(task_id, "found")
         assert run("watch", "--app", f"{name}:app", *LIMIT, task_id) == (0, f"{task_id} SUCCESS 'found'\n", "")
+        # Or a hook of gunicorn, in another test, would start it with all that are open.
+        sys.modules.pop(name).watcher.close()
 
     @pytest.mark.rabbitmq
     def test_replies_that_go_elsewhere(self, rabbitmq_url: str) -> None:
-        code, _, errors = run("watch", "--url", rabbitmq_url, "--timeout", "0.2", new_id())
+        code, _, errors = watched_in_vain("--url", rabbitmq_url, new_id())
         assert code == 124
         assert "AMQPOptions(binding='task')" in errors

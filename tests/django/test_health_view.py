@@ -9,7 +9,7 @@ import pytest
 from django.test import RequestFactory
 from django.urls import resolve, reverse
 
-from bgresults.integrations.django import watchers
+from bgresults.integrations.django import views, watchers
 from bgresults.integrations.django.views import health
 from bgresults.testing import RedisServer
 from bgresults.testing.servers import free_port
@@ -25,6 +25,13 @@ def asked(**arguments: Any) -> tuple[int, dict[str, Any]]:
     return response.status_code, json.loads(response.content)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first connection may take longer on a machine that is busy; who refuses is not waited for."""
+    monkeypatch.setattr(views, "_PATIENCE", WAIT)
+
+
+@pytest.mark.usefixtures("patient")
 def test_healthy(project: Any, redis_server: RedisServer) -> None:
     project(BGRESULTS={"default": {"URL": redis_server.url()}, "other": {"URL": "memory://"}})
     status, told = asked()
@@ -36,6 +43,7 @@ def test_healthy(project: Any, redis_server: RedisServer) -> None:
     assert "address" not in told["watchers"]["default"]
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("details", [True, False, None])
 def test_one_of_them_is_not(project: Any, redis_server: RedisServer, details: bool | None) -> None:
     nobody = f"redis://:sesame@127.0.0.1:{free_port()}/0"
@@ -54,6 +62,7 @@ def test_with_debug(project: Any) -> None:
     assert asked()[1]["watchers"]["default"]["address"] == "memory://"
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_outage_and_its_end(project: Any, own_redis: RedisServer) -> None:
     project(BGRESULTS={"default": {"URL": own_redis.url(), "RETRY": {"INITIAL": 0.01, "MAXIMUM": 0.05}}})
     assert asked()[0] == 200

@@ -175,10 +175,10 @@ class TestWithAProvider:
         """The time limit is for the server: what the provider takes does not count, or no attempt would succeed."""
         vault.open.clear()
         options = RedisOptions(credential_provider=vault)
-        with ResultWatcher(own_redis.url(), redis=options, retry=QUICK, connect_timeout=0.3) as watcher:
+        with ResultWatcher(own_redis.url(), redis=options, retry=QUICK, connect_timeout=1.5) as watcher:
             future = watcher.watch(new_id())
             wait_until(lambda: vault.asked, "the question")
-            assert not threading.Event().wait(0.6)
+            assert not threading.Event().wait(2.0)
             vault.open.set()
             writer.write(future.task_id, "at last")
             assert future.result(PATIENCE) == "at last"

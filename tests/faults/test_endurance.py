@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bgresults import ResultFuture, ResultWatcher
+from bgresults import ResultFuture, ResultWatcher, WatcherStats
 from tests.support import wait_until
 from tests.support.leaks import Snapshot
 from tests.support.results import ResultWriter, new_id, state_body
@@ -62,14 +62,14 @@ class Life:
         until = self.cycles + cycles
         while self.cycles < until:
             self._batch(self._random.choice(BATCHES))
-            self.longest_heap = max(self.longest_heap, len(self._watcher._session.pending._deadlines))
+            self.longest_heap = max(self.longest_heap, self._watcher._session.pending._scheduled)
             # A server forgets after a day what will not be asked for again.
             self._writer.client.flushdb()
         # Deadlines of futures that left go when the next one comes, and finds them gone.
         wait_until(lambda: self._watcher.pending == 0, "the end of what was dropped", WAIT)
         last = self._watcher.watch(new_id())
         self.cycles += 1
-        wait_until(lambda: len(self._watcher._session.pending._deadlines) <= SMALL_HEAP, "a compact heap", WAIT)
+        wait_until(lambda: self._watcher._session.pending._scheduled <= SMALL_HEAP, "a compact heap", WAIT)
         last.cancel()
         wait_until(lambda: self._watcher.pending == 0 and not self._writer.channels(), "the end of all watches", WAIT)
 
@@ -100,6 +100,10 @@ class Life:
                 future.cancel()
 
 
+def ended(stats: WatcherStats) -> int:
+    return stats.resolved + stats.cancelled + stats.dropped
+
+
 def _pin(_: object) -> None:
     """A callback: as long as a future has one, it is not dropped."""
 
@@ -114,6 +118,8 @@ def test_nothing_grows(watcher: ResultWatcher, writer: ResultWriter, cycles: int
     before, alive = Size.now(), Snapshot()
     life.go_on(cycles)
     after = Size.now()
+    # Counted a moment after whoever waits for it is told.
+    wait_until(lambda: ended(watcher.stats()) == life.cycles, "each future to be counted once")
     stats = watcher.stats()
     print(
         f"seed {life.seed}: {life.cycles} futures, {life.resolved} waited for, {stats.resolved} resolved, "
@@ -126,7 +132,7 @@ def test_nothing_grows(watcher: ResultWatcher, writer: ResultWriter, cycles: int
     assert alive.new_in(Snapshot()) == {}
     assert (stats.pending, stats.subscribed, stats.reconnects) == (0, 0, 0)
     assert stats.watched == life.cycles
-    assert stats.watched == stats.resolved + stats.cancelled + stats.dropped
+    assert stats.watched == ended(stats)
     assert stats.cancelled > cycles // 10
     assert stats.dropped > cycles // 10
     # At most half of it belongs to futures that left; some were pending when it was looked at.

@@ -35,13 +35,13 @@ def test_before_anybody_watched(watcher: ResultWatcher, writer: ResultWriter) ->
     task_id = new_id()
     comes_and_goes(writer, task_id)
     assert watcher.wait_ready(PATIENCE)
-    ends_with_its_lifetime(watcher.watch(task_id, lifetime=0.5), watcher)
+    ends_with_its_lifetime(watcher.watch(task_id, lifetime=2.0), watcher)
     wait_until(lambda: not writer.channels(), "the end of the subscription")
 
 
 def test_during_an_outage(writer: ResultWriter, proxy: FaultProxy) -> None:
     with ResultWatcher(through(proxy), retry=QUICK) as watcher:
-        future = watcher.watch(new_id(), lifetime=3.0)
+        future = watcher.watch(new_id(), lifetime=6.0)
         wait_until(writer.channels, "the subscription")
         proxy.refuse()
         proxy.cut()

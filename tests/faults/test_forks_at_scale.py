@@ -109,6 +109,8 @@ def test_children_of_a_busy_parent(
             future = watcher.watch(task_id)
             mine.write(task_id, task_id)
             assert future.result(WAIT) == task_id
+        # Counted a moment after whoever waits for it is told.
+        wait_until(lambda: watcher.stats().resolved == WAITS, "the last one to be counted")
         stats = watcher.stats()
         assert (stats.watched, stats.resolved, stats.pending, stats.reconnects) == (WAITS, WAITS, 0, 0)
 

@@ -60,7 +60,7 @@ def test_an_end_with_and_without_a_word(line: Line, how: str) -> None:
 
 def test_a_black_hole(line: Line) -> None:
     """Nobody says that the link is dead: a PING finds out. New connections are swallowed as well."""
-    with line.watcher() as watcher:
+    with line.watcher(connect_timeout=0.5) as watcher:
         future = line.subscribed(watcher)
         line.proxy.black_hole()
         line.writer.write(future.task_id, "meanwhile")
@@ -204,8 +204,8 @@ def test_dropped_after_every_so_many_bytes(line: Line) -> None:
             assert future.result(WAIT) == "x" * 50, f"after {count} bytes"
             if line.proxy.dropped.is_set():
                 assert watcher.wait_ready(WAIT)
-                wait_until(lambda: line.levels() in (["WARNING", "INFO"], []), "the recovery to be told")
-            assert len(line.levels()) in (0, 2), f"after {count} bytes: {line.levels()}"
+            # Also where nothing was dropped: an attempt may have taken too long.
+            wait_until(lambda: line.levels() in (["WARNING", "INFO"], []), f"both lines, after {count} bytes")
         line.proxy.pass_through()
         assert line.proxy.most_connections <= 2
 
@@ -213,7 +213,7 @@ def test_dropped_after_every_so_many_bytes(line: Line) -> None:
 @pytest.mark.parametrize("when", ["at first", "after an outage"])
 def test_a_slow_start(line: Line, when: str) -> None:
     """A server that accepts, and answers later than an attempt may take: each attempt ends, until one succeeds."""
-    with line.watcher() as watcher:
+    with line.watcher(connect_timeout=0.5) as watcher:
         future = line.subscribed(watcher) if when == "after an outage" else None
         line.proxy.delay(60, "to_client")
         line.proxy.cut()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from bgresults.testing import FaultProxy, RabbitMQServer
 from tests.support import wait_until
 from tests.support.results import new_id, new_ids
 from tests.support.rpc_lines import NOTICED, RECOVERED, WAIT, Line, line_to, shared_node, shared_node_ca
+from tests.support.timeouts import times_out_in_time
 from tests.support.waiters import Waiters
 
 pytestmark = pytest.mark.rabbitmq
@@ -58,10 +58,7 @@ def test_a_black_hole(line: Line, direction: str | None) -> None:
         future = line.consumed(watcher)
         line.proxy.black_hole(direction)  # type: ignore[arg-type]
         line.reply(watcher, future, "meanwhile")
-        began = time.monotonic()
-        with pytest.raises(FutureTimeoutError):
-            future.result(0.5)
-        assert time.monotonic() - began < 2
+        assert times_out_in_time(future, 0.5)
         line.noticed(watcher)
         made = line.proxy.connections_made
         wait_until(lambda: line.proxy.connections_made >= made + 2, "vain attempts")
@@ -210,9 +207,8 @@ def test_dropped_after_every_so_many_bytes(line: Line) -> None:
             assert watcher.wait_ready(WAIT), f"after {count} bytes"
             line.reply(watcher, future, "x" * 50)
             assert future.result(WAIT) == "x" * 50, f"after {count} bytes"
-            if line.proxy.dropped.is_set():
-                wait_until(lambda: line.levels() in (["WARNING", "INFO"], []), "the recovery to be told")
-            assert len(line.levels()) in (0, 2), f"after {count} bytes: {line.levels()}"
+            # Also where nothing was dropped: an attempt may have taken too long.
+            wait_until(lambda: line.levels() in (["WARNING", "INFO"], []), f"both lines, after {count} bytes")
             assert watcher.stats().queues_lost == 0
             assert watcher.wait_ready(WAIT)
         line.proxy.pass_through()

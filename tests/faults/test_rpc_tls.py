@@ -61,7 +61,7 @@ def test_a_backlog(line: Line, size: int) -> None:
 
 def test_half_a_record(line: Line) -> None:
     """The socket is readable, and there is nothing to be read: the thread goes on with what else there is to do."""
-    with line.watcher(heartbeat=0, read_timeout=20.0) as watcher:
+    with line.watcher(heartbeat=0, read_timeout=WAIT) as watcher:
         future = line.consumed(watcher)
         line.proxy.trickle(100, 60)
         before = line.proxy.passed("to_client")
@@ -69,7 +69,7 @@ def test_half_a_record(line: Line) -> None:
         wait_until(lambda: line.proxy.passed("to_client") > before, "the first half")
         began = time.monotonic()
         assert isinstance(watcher.watch(new_id(), lifetime=0.1).exception(WAIT), WatchExpiredError)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         line.proxy.pass_through()
         assert future.result(WAIT) == "x" * 4000
         assert watcher.stats().reconnects == 0

@@ -19,6 +19,7 @@ from tests.support.outages import PATIENCE, watched_for_good
 from tests.support.results import ResultWriter, new_id
 from tests.support.sentinels import CURIOUS, heard, watching
 from tests.support.sockets import connections
+from tests.support.timeouts import times_out_in_time
 
 
 def test_two_connections_and_none_to_a_sentinel(own_redis: RedisServer, writer: ResultWriter, told: Told) -> None:
@@ -37,7 +38,7 @@ def test_a_sentinel_that_keeps_silent(own_redis: RedisServer, writer: ResultWrit
     """It gets its share of the time, and no more; and it is not asked again while others answer."""
     with socket.create_server(("127.0.0.1", 0)) as mute, FakeSentinel(own_redis.port) as sentinel:
         port = mute.getsockname()[1]
-        with watching(port, sentinel.port, options=CURIOUS, connect_timeout=1.0) as watcher:
+        with watching(port, sentinel.port, options=CURIOUS, connect_timeout=4.0) as watcher:
             assert heard(watcher, writer)
             asked = sentinel.asked
             wait_until(lambda: sentinel.asked > asked + 3, "it to be asked again and again", PATIENCE)
@@ -118,32 +119,33 @@ def test_timeouts_are_kept_while_they_are_asked(own_redis: RedisServer) -> None:
     """Whoever waits is not held up by a question, however long that takes."""
     with (
         socket.create_server(("127.0.0.1", 0)) as mute,
-        watching(mute.getsockname()[1], connect_timeout=1.0) as watcher,
+        watching(mute.getsockname()[1], connect_timeout=PATIENCE) as watcher,
     ):
         future = watcher.watch(new_id())
-        started = time.monotonic()
-        with pytest.raises(FutureTimeoutError):
-            future.result(0.2)
-        assert time.monotonic() - started < 2
+        assert times_out_in_time(future, 0.2)
         started = time.monotonic()
         watcher.close(timeout=0.1)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
+        # Or the thread would go on with its question.
+        mute.close()
 
 
 def test_an_attempt_ends_in_time() -> None:
     """However many sentinels keep silent."""
     with contextlib.ExitStack() as stack:
-        ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(4)]
+        ports = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(40)]
         watcher = stack.enter_context(watching(*ports, connect_timeout=0.5, on_disconnect="fail"))
         started = time.monotonic()
         assert isinstance(watcher.watch(new_id()).exception(PATIENCE), BackendUnavailableError)
-        assert time.monotonic() - started < 3
+        # Half a second for each of them would be twice that.
+        assert time.monotonic() - started < 10
 
 
 def test_an_attempt_ends_in_time_however_slowly_one_talks(own_redis: RedisServer) -> None:
     with FakeSentinel(own_redis.port) as sentinel, FaultProxy(sentinel.port) as proxy:
-        proxy.trickle(1, 0.05)
+        # Each byte comes in time, all of them half a minute later.
+        proxy.trickle(1, 0.2)
         with watching(proxy.port, connect_timeout=0.5, on_disconnect="fail") as watcher:
             started = time.monotonic()
             assert isinstance(watcher.watch(new_id()).exception(PATIENCE), BackendUnavailableError)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 10

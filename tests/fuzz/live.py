@@ -121,6 +121,8 @@ class _Run:
     def __init__(self, watcher: ResultWatcher, serializer: str) -> None:
         self._watcher = watcher
         self._reader = Reader(serializer)
+        # What messages meant for ids that had not come up yet: over a broker, replies are kept for those who ask later.
+        self._kept: dict[str, str] = {}
         self.outcomes: Counter[str] = Counter()
 
     def batch(self, cases: Sequence[Case], deliver: _Deliver, *, deliver_first: bool = False) -> None:
@@ -148,8 +150,8 @@ class _Run:
             self.outcomes[outcome] += 1
 
     def _expected(self, cases: Sequence[Case]) -> dict[str, str]:
-        """What becomes of each id: the first end that any of the messages means for it."""
-        found = {case.task_id: "open" for case in cases}
+        """What becomes of each id: the first end that any of the messages means for it, up to this batch."""
+        found = {case.task_id: self._kept.pop(case.task_id, "open") for case in cases}
         for case in cases:
             task_id: Any
             raw = self._reader.mapping(case)
@@ -160,6 +162,8 @@ class _Run:
                 task_id, verdict = raw["task_id"], self._reader.verdict_on(raw)
             if found.get(task_id) == "open":
                 found[task_id] = verdict
+            elif case.properties and task_id not in found and self._kept.get(task_id, "open") == "open":
+                self._kept[task_id] = verdict
         return found
 
     def _outcome(self, future: ResultFuture, *, must_end: bool) -> str:

@@ -76,7 +76,8 @@ def test_every_outcome_and_how_long_it_took(
     with pytest.raises(WatchExpiredError):
         expired.result(10)
     del dropped
-    wait_until(lambda: watcher.stats().dropped == 1, "the dropped one to be counted")
+    # Counted first, then observed, and asked for no more in the end.
+    wait_until(lambda: (watcher.stats().dropped, watcher.stats().subscribed) == (1, 1), "the dropped one to be gone")
     found = scrape(registry)
     assert found.value("bgresults_watched_total", watcher=NAME) == 6
     assert found.value("bgresults_pending", watcher=NAME) == 1

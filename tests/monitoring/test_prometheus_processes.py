@@ -137,6 +137,7 @@ import redis
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 from bgresults import ResultWatcher
 from bgresults.integrations.prometheus import install
+from tests.support import wait_until
 
 url = sys.argv[1]
 installation = install(interval=3600)
@@ -146,7 +147,10 @@ server = redis.Redis.from_url(url)
 def resolve(task_id):
     body = json.dumps({"task_id": task_id, "status": "SUCCESS", "result": 1})
     server.set("celery-task-meta-" + task_id, body)
+    counted = watcher.stats().resolved
     assert watcher.watch(task_id).result(20) == 1
+    # A moment after whoever waits for it is told.
+    wait_until(lambda: watcher.stats().resolved > counted, "it to be counted")
 
 def scrape():
     registry = CollectorRegistry()
@@ -160,6 +164,7 @@ def run(program: str, folder: Path, url: str, **environment: str) -> str:
     done = subprocess.run(
         # From 3.12 on Python warns of a fork beside threads, which is what is tried here.
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM + textwrap.dedent(program), url],
+        cwd=ROOT,
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder), **environment},
         capture_output=True,
         text=True,

@@ -250,6 +250,9 @@ def test_a_reload(gunicorn: Gunicorn, redis_url: str, writer: ResultWriter, page
     configuration = THREADS.format(workers=1)
     if hook:
         configuration += "from bgresults.integrations.gunicorn import worker_exit\n"
+    else:
+        # Then a worker of threads ends only when gunicorn has not heard of it for so long.
+        configuration += "timeout = 10\n"
     server = gunicorn(configuration, settings_of(redis_url))
     _, before = server.get("/")
     task_id = new_id()

@@ -91,11 +91,11 @@ class TestHeartbeats:
         assert stream.event().name == "state"
 
     def test_they_are_that_far_apart(self, follow: Follow) -> None:
+        began = time.monotonic()
         stream = follow(new_id(), heartbeat=0.2)
         next(stream)
-        began = time.monotonic()
         assert [next(stream).name for _ in range(3)] == ["[comment]"] * 3
-        assert time.monotonic() - began > 0.5
+        assert time.monotonic() - began > 0.59
 
 
 class TestReasons:

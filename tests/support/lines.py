@@ -21,8 +21,9 @@ _WAIT = 30
 # Seconds that are no part of any bound, but of a machine that has other things to do.
 _ROOM = 4.0
 _HEALTH_CHECK_INTERVAL = 0.2
-_READ_TIMEOUT = 0.3
-_CONNECT_TIMEOUT = 0.5
+# The proxy is a thread of this very process: on a busy machine it is late, and that is no second outage.
+_READ_TIMEOUT = 1.0
+_CONNECT_TIMEOUT = 1.0
 _QUICK = RetryPolicy(initial=0.01, maximum=0.05)
 
 #: Seconds after which a dead link has been found out: a PING after the silence, and no answer to it.

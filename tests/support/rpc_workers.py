@@ -19,7 +19,17 @@ from kombu.connection import Connection
 from tests.support.tasks import make_app
 from tests.support.workers import TaskWorker, WorkerPool, close_app
 
-__all__ = ["Published", "WebApps", "delete_queue", "queue_exists", "rpc_settings", "rpc_worker", "signature"]
+__all__ = [
+    "Published",
+    "WebApps",
+    "delete_queue",
+    "make_queue",
+    "queue_exists",
+    "queue_length",
+    "rpc_settings",
+    "rpc_worker",
+    "signature",
+]
 
 # kombu has no types of its own.
 _Connection: Any = Connection
@@ -119,6 +129,20 @@ def queue_exists(url: str, name: str) -> bool:
         except NotFound:
             return False
         return True
+
+
+def queue_length(url: str, name: str) -> int:
+    """How many messages wait in a queue that is there."""
+    with _channel(url) as channel:
+        return int(channel.queue_declare(queue=name, passive=True).message_count)
+
+
+def make_queue(url: str, name: str, *, expires: float) -> None:
+    """One as those for replies, which lives so many seconds."""
+    with _channel(url) as channel:
+        channel.queue_declare(
+            queue=name, durable=True, auto_delete=False, arguments={"x-expires": round(expires * 1000)}
+        )
 
 
 def delete_queue(url: str, *names: str) -> None:

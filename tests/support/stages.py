@@ -33,15 +33,15 @@ def stage_of(watcher: ResultWatcher) -> dict[str, str]:
         # An id whose future has ended may be here for a moment longer.
         found.update((task_id, stage) for task_id in task_ids if task_id in session.pending)
 
-    put(subscriptions.ids(), "settled")
+    put(list(subscriptions.wanted), "settled")
     # Copies: the drain thread may be at work on the originals.
     for batch in list(subscriptions._in_flight):
         if batch.subscribing:
             put(batch.ids, "sent")
     for queue in (subscriptions._queued, subscriptions._resync):
-        put(list(queue._flags), "queued")
+        put(list(queue._waiting), "queued")
     for queue in (stored._queued, stored._resync):
-        put(list(queue._flags), "confirmed")
+        put(list(queue._waiting), "confirmed")
     for read in list(stored._in_flight):
         put(read.ids, "reading")
     for command, refs in list(session.commands):

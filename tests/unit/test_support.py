@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -24,6 +26,12 @@ class TestWaiting:
     def test_names_what_it_waited_for(self) -> None:
         with pytest.raises(AssertionError, match=r"waited 0\.05 s in vain for the moon"):
             wait_until(lambda: False, "the moon", timeout=0.05)
+
+
+def test_workers_of_other_versions_need_no_pytest() -> None:
+    """Their environments hold Celery and the library alone, so whatever their processes import has to do with those."""
+    program = "import sys; sys.modules['pytest'] = None; import tests.support.tasks, tests.versions.scenario"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 class TestLeaks:
