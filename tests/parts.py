@@ -1,17 +1,19 @@
 """Run the tests in three parts at the same time: most of them wait for a server or for a clock.
 
-``python -m tests.parts [arguments of pytest]``. The output of the first part comes live, that of the others at the end.
+``python -m tests.parts [--apart FOLDER] [arguments of pytest]``, where a folder that is given is a part of its own. The
+output of the first part comes live, that of the others at the end.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-__all__ = ["PARTS", "commands", "main"]
+__all__ = ["APART", "PARTS", "commands", "main"]
 
 #: Each takes about as long as the other, and as everything that is in neither.
 PARTS = (
@@ -19,20 +21,26 @@ PARTS = (
     # The first two ask for the same workers.
     ("tests/celery", "tests/e2e", "tests/django", "tests/examples", "tests/flask", "tests/sse"),
 )
+#: What may be one more part: with its slow tests, which go through every line, it takes as long as all the rest.
+APART = ("tests/interleavings",)
 # Nothing was collected: the arguments may have chosen tests of the other parts alone.
 _NO_TESTS = 5
 
 
-def commands(arguments: Sequence[str]) -> list[list[str]]:
+def commands(arguments: Sequence[str], apart: Sequence[str] = ()) -> list[list[str]]:
     """What to run for each part. A folder that is new is in the last one by itself."""
     pytest = [sys.executable, "-m", "pytest", *arguments]
-    elsewhere = [f"--ignore={folder}" for folders in PARTS for folder in folders]
-    return [*([*pytest, *folders] for folders in PARTS), [*pytest, "tests", *elsewhere]]
+    parts = [*PARTS, *((folder,) for folder in apart)]
+    elsewhere = [f"--ignore={folder}" for folders in parts for folder in folders]
+    return [*([*pytest, *folders] for folders in parts), [*pytest, "tests", *elsewhere]]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run all; returns 0 if all passed."""
-    first, *others = commands(arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--apart", action="append", default=[], choices=APART)
+    chosen, for_pytest = parser.parse_known_args(arguments)
+    first, *others = commands(for_pytest, chosen.apart)
     with ExitStack() as stack:
         outputs = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in others]
         # All are in the foreground process group: a Ctrl-C ends all.

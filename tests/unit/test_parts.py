@@ -24,6 +24,20 @@ def test_what_is_in_a_part_the_last_one_leaves_out() -> None:
     assert all((ROOT / folder).is_dir() for folder in named)
 
 
+def test_a_folder_apart_is_one_more_part() -> None:
+    *some, apart, rest = parts.commands(["-x"], parts.APART)
+    assert len(some) == len(parts.PARTS)
+    assert apart[-2:] == ["-x", *parts.APART]
+    assert f"--ignore={parts.APART[0]}" in rest
+    assert not any(folder in folders for folder in parts.APART for folders in parts.PARTS)
+
+
+def test_only_what_may_be_apart_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parts.main(["--apart", "tests/faults"])
+    assert "invalid choice: 'tests/faults'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("first", "second", "third", "code"),
     [
@@ -48,7 +62,7 @@ def test_the_worst_counts(
     def exiting(number: int) -> list[str]:
         return ["/bin/sh", "-c", f"echo ended with {number}; exit {number}"]
 
-    monkeypatch.setattr(parts, "commands", lambda _: [exiting(number) for number in (first, second, third)])
+    monkeypatch.setattr(parts, "commands", lambda *_: [exiting(number) for number in (first, second, third)])
     assert parts.main([]) == code
     printed = capsys.readouterr().out
     assert printed.index(f"ended with {second}") < printed.index("part 3 of 3")
