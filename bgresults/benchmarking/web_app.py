@@ -45,8 +45,8 @@ def _add(x: int, y: int) -> int:
     return x + y
 
 
-# Celery has no types.
-add: Any = app.task(name="add")(_add)
+# Celery has no types. And without `shared` every other application of this process would have the task as well.
+add: Any = app.task(name="add", shared=False)(_add)
 
 
 def _with_watcher(x: int, y: int) -> Any:

@@ -16,8 +16,8 @@ from kombu.exceptions import OperationalError
 from bgresults import BackendUnavailableError, TooManyPendingError, WatchExpiredError
 from bgresults.integrations.celery import CeleryResultFuture, CeleryResultWatcher, GroupFutures
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id, state_body
 from tests.support.sockets import connections
 from tests.support.tasks import adding_chain
@@ -164,7 +164,7 @@ class TestIgnoredResults:
 class TestFailures:
     def test_a_broker_that_is_away(self, redis_server: RedisServer, new_app: NewApp, from_celery: FromCelery) -> None:
         app = new_app(
-            broker_url=f"redis://127.0.0.1:{free_port()}/0",
+            broker_url=f"redis://127.0.0.1:{CLOSED_PORT}/0",
             result_backend=redis_server.url(),
             task_publish_retry=False,
         )
@@ -207,7 +207,7 @@ class TestFailures:
         app = worker.make_app()
         sent: list[Any] = []
         monkeypatch.setattr(app, "send_task", lambda *args, **_: sent.append(args))
-        watcher = from_celery(app, url=f"redis://127.0.0.1:{free_port()}/0", on_disconnect="fail")
+        watcher = from_celery(app, url=f"redis://127.0.0.1:{CLOSED_PORT}/0", on_disconnect="fail")
         assert isinstance(watcher.watch(new_id()).exception(WAIT), BackendUnavailableError)
         assert isinstance(watcher.submit("add", (1, 2)).exception(0), BackendUnavailableError)
         assert not sent

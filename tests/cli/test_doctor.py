@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.cli.running import run
+from tests.support.closed import CLOSED_PORT
 
 
 def test_all_is_well(at: list[str], key_prefix: str) -> None:
@@ -27,7 +27,7 @@ def test_all_is_well(at: list[str], key_prefix: str) -> None:
 
 
 def test_what_is_wrong_and_its_cure() -> None:
-    code, text, _ = run("doctor", "--url", f"redis://:sesame@127.0.0.1:{free_port()}")
+    code, text, _ = run("doctor", "--url", f"redis://:sesame@127.0.0.1:{CLOSED_PORT}")
     assert code == 1
     assert "  XX connection:" in text
     assert "     -> check that the server runs" in text

@@ -14,10 +14,10 @@ from bgresults import ResultWatcher, RetryPolicy
 from bgresults.diagnosis import serve_status
 from bgresults.status import wanted
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.cli.running import run
 from tests.support import wait_until
 from tests.support.calls import Caller
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id, new_ids
 
 WAIT = 20
@@ -213,7 +213,7 @@ class TestNobody:
         assert text.startswith("elsewhere-5\n  !! gone: it has ended without a word")
 
     def test_has_a_server(self) -> None:
-        code, text, errors = run("status", "--url", f"redis://:sesame@127.0.0.1:{free_port()}")
+        code, text, errors = run("status", "--url", f"redis://:sesame@127.0.0.1:{CLOSED_PORT}")
         assert code == 1
         assert "  XX server: " in text
         assert "sesame" not in text + errors

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bgresults.cli import views
-from bgresults.testing.servers import free_port
 from tests.cli.running import Ended, run
 from tests.support import wait_until
 from tests.support.calls import Caller
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id, new_ids, state_body
 
 WAIT = 20
@@ -87,7 +87,7 @@ class TestExitCodes:
     @pytest.mark.parametrize("limit", [["--give-up-after", "0.1"], ["--timeout", "0.1"]])
     def test_there_is_no_server(self, limit: list[str]) -> None:
         task_id = new_id()
-        code, text, errors = run("watch", "--url", f"redis://:sesame@127.0.0.1:{free_port()}", *limit, task_id)
+        code, text, errors = run("watch", "--url", f"redis://:sesame@127.0.0.1:{CLOSED_PORT}", *limit, task_id)
         assert (code, text) == (5, "")
         assert task_id in errors
         assert "connect" in errors
@@ -232,7 +232,7 @@ class TestWhere:
         )
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("sys.path", list(sys.path))
-        monkeypatch.setenv("BGRESULTS_URL", f"redis://127.0.0.1:{free_port()}")
+        monkeypatch.setenv("BGRESULTS_URL", f"redis://127.0.0.1:{CLOSED_PORT}")
         task_id = new_id()
         writer.write(task_id, "found")
         assert run("watch", "--app", f"{name}:app", *LIMIT, task_id) == (0, f"{task_id} SUCCESS 'found'\n", "")

@@ -12,8 +12,8 @@ from celery import Celery
 from bgresults import RedisOptions, ResultWatcher, RetryPolicy
 from bgresults.diagnosis import Diagnosis, Finding, examine, examine_settings
 from bgresults.testing import RedisServer, ThrowAwayCA
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.rpc_lines import own_node
 from tests.support.workers import close_app
 
@@ -60,7 +60,7 @@ class TestRedis:
         assert examined(redis_server.url(), key_prefix=key_prefix, serializer=serializer).ok
 
     def test_nobody_listens(self) -> None:
-        diagnosis = examined(f"redis://:sesame@127.0.0.1:{free_port()}/0")
+        diagnosis = examined(f"redis://:sesame@127.0.0.1:{CLOSED_PORT}/0")
         is_error(diagnosis, "connection", "Connection refused", "check that the server runs")
         assert "sesame" not in repr(diagnosis)
 
@@ -162,7 +162,7 @@ class TestBroker:
         assert "sesame" not in repr(diagnosis)
 
     def test_nobody_listens(self) -> None:
-        is_error(examined(f"amqp://127.0.0.1:{free_port()}//"), "connection", "refused", "check that the server runs")
+        is_error(examined(f"amqp://127.0.0.1:{CLOSED_PORT}//"), "connection", "refused", "check that the server runs")
 
     @pytest.mark.slow
     @pytest.mark.timeout(120)

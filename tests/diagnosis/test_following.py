@@ -11,9 +11,9 @@ from bgresults.diagnosis import Following
 from bgresults.diagnosis.redis_server import watched_ids
 from bgresults.diagnosis.settings import new_consumer
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
 from tests.support.calls import Caller
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id, new_ids
 
 WAIT = 20
@@ -79,7 +79,7 @@ def test_time_is_up(watcher: ResultWatcher, writer: ResultWriter) -> None:
 
 
 def test_time_is_up_and_there_is_no_server() -> None:
-    with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0") as watcher:
+    with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0") as watcher:
         following = Following(watcher, [new_id()], timeout=0.1)
         assert list(following) == []
     assert (following.outcome, following.exit_code) == ("unavailable", 5)
@@ -87,7 +87,7 @@ def test_time_is_up_and_there_is_no_server() -> None:
 
 def test_the_server_is_given_up() -> None:
     retry = RetryPolicy(initial=0.01, give_up_after=0.05)
-    with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0", retry=retry) as watcher:
+    with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0", retry=retry) as watcher:
         following = Following(watcher, [new_id()], timeout=WAIT)
         assert list(following) == []
     assert (following.outcome, following.exit_code) == ("unavailable", 5)

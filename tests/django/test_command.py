@@ -15,9 +15,9 @@ from django.core.management import CommandError, call_command
 from bgresults.integrations.django import watchers
 from bgresults.integrations.django.management.commands.bgresults import Command
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
 from tests.support.calls import Caller
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id, new_ids
 
 WAIT = 20
@@ -78,7 +78,7 @@ class TestDoctor:
         assert "  ok round-trip: a result that was written has arrived" in text
 
     def test_something_is_wrong(self, project: Any, writer: ResultWriter) -> None:
-        bad = {"URL": f"redis://:sesame@127.0.0.1:{free_port()}/0"}
+        bad = {"URL": f"redis://:sesame@127.0.0.1:{CLOSED_PORT}/0"}
         project(BGRESULTS={"default": {"URL": "memory://"}, "bad": bad})
         code, text, _ = run("doctor")
         assert code == 1
@@ -149,7 +149,7 @@ class TestWatch:
 
     def test_an_outage_is_told(self, project: Any) -> None:
         """Nothing else would say why nothing comes: Django's logging leaves the watcher's lines out."""
-        nobody = f"redis://:sesame@127.0.0.1:{free_port()}/0"
+        nobody = f"redis://:sesame@127.0.0.1:{CLOSED_PORT}/0"
         project(BGRESULTS={"default": {"URL": nobody, "RETRY": {"INITIAL": 0.01}}})
         with _without_handlers():
             _, code, text, errors = watched_in_vain(lambda errors: "refused" in errors)
@@ -182,7 +182,7 @@ class TestWatch:
         assert ("have it sent and watched with AMQPOptions(binding='task')" in errors) == (binding == "process")
 
     def test_what_is_logged_is_told_once(self, project: Any, caplog: pytest.LogCaptureFixture) -> None:
-        project(BGRESULTS={"default": {"URL": f"redis://127.0.0.1:{free_port()}/0"}})
+        project(BGRESULTS={"default": {"URL": f"redis://127.0.0.1:{CLOSED_PORT}/0"}})
         *_, errors = watched_in_vain(lambda _: "refused" in caplog.text)
         assert "refused" in caplog.text
         assert "refused" not in errors
@@ -235,7 +235,7 @@ class TestStats:
         assert "ids watched by all processes: unknown" in text
 
     def test_no_connection(self, project: Any) -> None:
-        project(BGRESULTS={"default": {"URL": f"redis://127.0.0.1:{free_port()}/0", "RETRY": {"GIVE_UP_AFTER": 0.1}}})
+        project(BGRESULTS={"default": {"URL": f"redis://127.0.0.1:{CLOSED_PORT}/0", "RETRY": {"GIVE_UP_AFTER": 0.1}}})
         code, text, _ = run("stats", "--json")
         told = json.loads(text)["default"]
         assert code == 1

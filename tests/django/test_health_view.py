@@ -12,8 +12,8 @@ from django.urls import resolve, reverse
 from bgresults.integrations.django import views, watchers
 from bgresults.integrations.django.views import health
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 
 WAIT = 20
 
@@ -46,7 +46,7 @@ def test_healthy(project: Any, redis_server: RedisServer) -> None:
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("details", [True, False, None])
 def test_one_of_them_is_not(project: Any, redis_server: RedisServer, details: bool | None) -> None:
-    nobody = f"redis://:sesame@127.0.0.1:{free_port()}/0"
+    nobody = f"redis://:sesame@127.0.0.1:{CLOSED_PORT}/0"
     project(BGRESULTS={"default": {"URL": redis_server.url()}, "bad": {"URL": nobody}})
     status, told = asked(details=details)
     assert (status, told["healthy"]) == (503, False)

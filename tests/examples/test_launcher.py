@@ -16,6 +16,7 @@ import pytest
 from bgresults.testing import find_redis_server, free_port
 from tests.examples.running import ROOT, Launched
 from tests.examples.visitor import Visitor
+from tests.support.closed import CLOSED_PORT
 from tests.support.waiting import wait_until
 
 needs_redis = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
@@ -82,7 +83,7 @@ def test_a_port_that_is_in_use_is_named() -> None:
 
 
 def test_a_redis_that_does_not_answer_is_named() -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0"
+    url = f"redis://127.0.0.1:{CLOSED_PORT}/0"
     with Launched(["flask", "--redis", url]) as launched:
         assert launched.exit_code() == 1
         assert launched.output.count("\n") == 1

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bgresults.testing import RedisServer, free_port
+from bgresults.testing import RedisServer
+from tests.support.closed import CLOSED_PORT
 from tests.support.exiting import id_of
 from tests.support.results import ResultWriter, state_body
 
@@ -77,7 +78,7 @@ def test_server_up(own_redis: RedisServer, runs: int) -> None:
 
 @RUNS
 def test_server_never_there(runs: int) -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0"
+    url = f"redis://127.0.0.1:{CLOSED_PORT}/0"
     assert median_delay(runs, lambda: seconds_to_end(url, "backoff")) < LONGER
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from bgresults import BackendUnavailableError, RedisOptions, ResultWatcher, RetryPolicy
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_ids, state_body
 from tests.support.sockets import connections
 from tests.support.timeouts import times_out_in_time
@@ -109,7 +109,7 @@ def test_failing_fast_waits_for_the_first_attempt(own_redis: RedisServer, writer
     with ResultWatcher(own_redis.url(), on_disconnect="fail") as watcher:
         writer.store("id", 1)
         assert watcher.watch("id").result(WAIT) == 1
-    with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0", on_disconnect="fail") as watcher:
+    with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0", on_disconnect="fail") as watcher:
         assert isinstance(watcher.watch("id").exception(WAIT), BackendUnavailableError)
 
 

@@ -13,8 +13,9 @@ import weakref
 import pytest
 
 from bgresults import ResultWatcher, RetryPolicy, WatcherClosedError
-from bgresults.testing.servers import RedisServer, free_port
+from bgresults.testing.servers import RedisServer
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.gates import drain_thread_held
 from tests.support.results import ResultWriter, new_ids
 from tests.support.sockets import connections
@@ -79,7 +80,7 @@ def test_the_counters_add_up(watcher: ResultWatcher) -> None:
 
 
 def test_closing_before_the_first_watch() -> None:
-    watcher = ResultWatcher(f"redis://127.0.0.1:{free_port()}/0")
+    watcher = ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0")
     watcher.close()
     assert watcher.closed
     with pytest.raises(WatcherClosedError):
@@ -90,7 +91,7 @@ def test_closing_while_it_cannot_connect() -> None:
     """Back-off is interruptible, also when the next attempt is far away."""
     # At random, but less than ten seconds once in a hundred times only.
     far_away = RetryPolicy(initial=1000, maximum=1000)
-    watcher = ResultWatcher(f"redis://127.0.0.1:{free_port()}/0", retry=far_away)
+    watcher = ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0", retry=far_away)
     future = watcher.watch("id")
     wait_until(lambda: watcher.stats().state == "backoff", "the back-off")
     started = time.monotonic()
@@ -146,7 +147,7 @@ def test_a_pending_future_keeps_its_watcher(redis_server: RedisServer, key_prefi
 @pytest.mark.parametrize("reachable", [True, False], ids=["server up", "server down"])
 def test_the_interpreter_ends_quietly(redis_server: RedisServer, reachable: bool) -> None:
     """1000 futures pending, callbacks among them: no delay, no line on stderr."""
-    url = redis_server.url() if reachable else f"redis://127.0.0.1:{free_port()}/0"
+    url = redis_server.url() if reachable else f"redis://127.0.0.1:{CLOSED_PORT}/0"
     program = textwrap.dedent(
         f"""
         import time, uuid

@@ -9,8 +9,8 @@ import pytest
 
 from bgresults import BackendUnavailableError, ResultWatcher, RetryPolicy, WatcherHealth
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.forks import run_in_child
 from tests.support.results import ResultWriter, new_id
 
@@ -117,7 +117,7 @@ def test_no_password_anywhere(own_redis: RedisServer) -> None:
 
 
 def test_nobody_listens() -> None:
-    with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0", retry=QUICK) as watcher:
+    with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0", retry=QUICK) as watcher:
         assert not watcher.wait_ready(0.05)
         wait_until(lambda: not watcher.health().healthy, "the first attempt to fail")
         assert "refused" in (watcher.health().last_error or "")

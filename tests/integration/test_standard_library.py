@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from bgresults import ResultFuture, ResultWatcher, RetryPolicy
-from bgresults.testing import free_port
 from tests.support import wait_until
 from tests.support.calls import Caller
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id
 
 SOON = 20.0
@@ -116,7 +116,7 @@ class TestWithoutAConnection:
 
     @pytest.fixture
     def nowhere(self) -> Any:
-        with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0", retry=RetryPolicy(initial=60, maximum=60)) as watcher:
+        with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0", retry=RetryPolicy(initial=60, maximum=60)) as watcher:
             yield watcher
 
     def test_cancel_wakes_wait(self, nowhere: ResultWatcher) -> None:

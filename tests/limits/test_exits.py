@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bgresults.testing import FaultProxy, free_port
+from bgresults.testing import FaultProxy
 from tests.limits.backends import WAIT
 from tests.limits.running import ROOT
+from tests.support.closed import CLOSED_PORT
 from tests.support.rpc import proxy_to, through
 
 # An attempt would go on for a minute, and a machine that has other things to do ends no process within a second.
@@ -51,7 +52,7 @@ def silent_port() -> Iterator[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["amqp", "rpc+redis"])
 def test_nobody_is_there(scheme: str) -> None:
-    ends_soon(f"{scheme}://127.0.0.1:{free_port()}", "backoff")
+    ends_soon(f"{scheme}://127.0.0.1:{CLOSED_PORT}", "backoff")
 
 
 @pytest.mark.slow

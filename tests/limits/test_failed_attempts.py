@@ -9,13 +9,13 @@ import pytest
 
 from bgresults.consumers import ConnectionLost
 from bgresults.consumers.rpc import ResultConsumer
-from bgresults.testing import free_port
+from tests.support.closed import CLOSED_PORT
 from tests.support.leaks import Snapshot
 
 
 def test_a_failed_attempt_leaves_none(no_collection: None) -> None:
     """kombu's transport over Redis has an epoll, which nobody would close before the next garbage collection."""
-    consumer = ResultConsumer(f"rpc+redis://127.0.0.1:{free_port()}/0", auto_reconnect=False)
+    consumer = ResultConsumer(f"rpc+redis://127.0.0.1:{CLOSED_PORT}/0", auto_reconnect=False)
     with pytest.raises(ConnectionLost):
         consumer.reconnect()
     before = Snapshot()

@@ -10,9 +10,9 @@ import pytest
 from bgresults import ResultWatcher, RetryPolicy, WatchExpiredError
 from bgresults.observing import observe, unobserve
 from bgresults.tally import Tally
-from bgresults.testing.servers import free_port
 from bgresults.waits import Ending, WatchCall
 from tests.monitoring.conftest import NAME
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id, new_ids, state_body
 from tests.support.waiting import wait_until
 
@@ -95,7 +95,7 @@ def test_what_has_ended_does_not_wait_for_a_callback(
 
 
 def test_in_an_outage_the_end_is_told_of_without_waiting_for_the_next_attempt(recorder: Recorder) -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0"
+    url = f"redis://127.0.0.1:{CLOSED_PORT}/0"
     with ResultWatcher(url, retry=RetryPolicy(initial=600, maximum=600)) as watcher:
         observe(recorder, watcher)
         cancelled = watcher.watch(new_id())

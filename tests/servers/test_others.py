@@ -22,7 +22,8 @@ def command(heading: str, replaced: dict[str, str]) -> list[str]:
     """The page's command line, run by this interpreter."""
     program, *arguments = block(heading, "console", replaced).removeprefix("$ ").split()
     modules = {"waitress-serve": "waitress", "uvicorn": "uvicorn"}
-    return [sys.executable, "-m", modules[program], *arguments]
+    # A signal can ask one that hangs what it hangs in.
+    return [sys.executable, "-X", "faulthandler", "-m", modules[program], *arguments]
 
 
 COMMANDS = {
@@ -43,7 +44,10 @@ def test_requests_get_their_results(serve: Serve, worker: TaskWorker, name: str)
     report = Load(f"{server.url}/add", 100, 8).report(50)
     assert (report.right, report.wrong, report.lost) == (100, [], [])
     server.send_signal(signal.SIGINT if name == "waitress" else signal.SIGTERM)
-    assert server.wait(15)
+    if not server.wait(15):
+        server.send_signal(signal.SIGABRT)
+        server.wait(5)
+        pytest.fail(f"it did not end; it was here:\n{server.log()}")
     assert "Traceback" not in server.log()
     assert "RuntimeWarning" not in server.log()
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bgresults.testing import RabbitMQServer, RedisServer, free_port
+from bgresults.testing import RabbitMQServer, RedisServer
 from tests.soak.driver import REDIS_ARGUMENTS, Outcome, Plan, run
 from tests.soak.graph import write_graph
 from tests.soak.processes import SubjectProcess, SubjectStuck
 from tests.soak.report import growth, judge, report
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.rpc_lines import own_node, shared_node
 
 pytestmark = pytest.mark.rabbitmq
@@ -53,7 +54,7 @@ def test_for_two_minutes(tmp_path: Path) -> None:
 def test_one_that_hangs_shows_its_stacks(capfd: pytest.CaptureFixture[str]) -> None:
     """There are no servers, so its threads wait for longer than it is waited for."""
     reading, orders = os.pipe()
-    urls = {"redis": f"redis://127.0.0.1:{free_port()}/0", "rpc": f"amqp://127.0.0.1:{free_port()}//"}
+    urls = {"redis": f"redis://127.0.0.1:{CLOSED_PORT}/0", "rpc": f"amqp://127.0.0.1:{CLOSED_PORT}//"}
     settings = {"urls": urls, "seed": 1, "threads": 8, "pause": 0.01, "sample_every": 0.2, "real_worker": False}
     subject = SubjectProcess({**settings, "orders": orders, "limit": 60})
     try:

@@ -16,9 +16,9 @@ from bgresults.integrations.celery.gathering import GatheredFuture
 from bgresults.outage_log import OutageLog
 from bgresults.stats import Counters
 from bgresults.testing import FaultProxy, RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
 from tests.support.calls import Caller
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id, new_ids
 
 WAIT = 20
@@ -226,7 +226,7 @@ def test_only_the_last_outages_are_kept() -> None:
 
 def test_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/usr/bin/serve", "--password", "sesame"])
-    with ResultWatcher(f"redis://:sesame@127.0.0.1:{free_port()}/0", retry=QUICK, name="secret") as watcher:
+    with ResultWatcher(f"redis://:sesame@127.0.0.1:{CLOSED_PORT}/0", retry=QUICK, name="secret") as watcher:
         future = watcher.watch(new_id())
         wait_until(lambda: watcher.health().last_error, "the refusal")
         status = process_status()

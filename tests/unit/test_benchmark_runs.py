@@ -22,7 +22,7 @@ from bgresults.benchmarking.lab import Lab
 from bgresults.benchmarking.question import AnyQuestion, Question
 from bgresults.benchmarking.report import Answer
 from bgresults.benchmarking.runner import judged_names, main, question_names
-from bgresults.testing.servers import free_port
+from tests.support.closed import CLOSED_PORT
 
 RECORDS = {
     "p50": {"celery": [10.0, 12.0, 11.0], "bgresults": [2.0, 2.0, 3.0]},
@@ -189,7 +189,7 @@ def test_the_last_table_has_a_row_for_each_check(
 def test_a_question_without_its_broker_is_skipped_in_one_line(
     package: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = f"amqp://guest:secret@127.0.0.1:{free_port()}//"
+    url = f"amqp://guest:secret@127.0.0.1:{CLOSED_PORT}//"
     monkeypatch.setenv("BGRESULTS_RABBITMQ_URL", url)
     assert run(package([], p1=_LACKING), tmp_path / "figures.json", "p1")[0] == 0
     said = capsys.readouterr().out

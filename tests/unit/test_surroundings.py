@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgresults import ResultWatcher, greenlets, surroundings, uwsgi_threads
-from bgresults.testing import free_port
+from tests.support.closed import CLOSED_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +54,7 @@ def test_a_uwsgi_with_threads(monkeypatch: pytest.MonkeyPatch, attributes: dict[
 def test_a_uwsgi_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Said by the first watch, and by no later one."""
     monkeypatch.setitem(sys.modules, "uwsgi", uwsgi(has_threads=0))
-    url = f"redis://127.0.0.1:{free_port()}/0"
+    url = f"redis://127.0.0.1:{CLOSED_PORT}/0"
     with ResultWatcher(url) as watcher, ResultWatcher(url) as other:
         with pytest.warns(RuntimeWarning, match=r"without threads.*--enable-threads") as said:
             watcher.watch("an-id")
@@ -66,7 +66,7 @@ def test_a_uwsgi_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_application_that_turns_warnings_into_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first watch raises, and leaves nothing behind; the next one works."""
     monkeypatch.setitem(sys.modules, "uwsgi", uwsgi(has_threads=0))
-    with ResultWatcher(f"redis://127.0.0.1:{free_port()}/0") as watcher:
+    with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}/0") as watcher:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with pytest.raises(RuntimeWarning):

@@ -13,8 +13,8 @@ from bgresults import AMQPOptions, BackendUnavailableError, RetryPolicy, Watcher
 from bgresults.integrations.celery import CeleryResultWatcher, GroupFutures
 from bgresults.options import Binding
 from bgresults.testing import FaultProxy
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import new_id
 from tests.support.rpc_workers import (
     Published,
@@ -36,7 +36,7 @@ FromCelery = Callable[..., CeleryResultWatcher]
 @pytest.fixture
 def away(apps: WebApps) -> Celery:
     """No broker there."""
-    settings = rpc_settings(f"amqp://127.0.0.1:{free_port()}//", broker_connection_timeout=0.3)
+    settings = rpc_settings(f"amqp://127.0.0.1:{CLOSED_PORT}//", broker_connection_timeout=0.3)
     return apps(settings, task_publish_retry=False)
 
 

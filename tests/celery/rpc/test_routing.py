@@ -17,8 +17,8 @@ from celery.backends.rpc import RPCBackend
 from bgresults import BackendUnavailableError, NotWatchableError, WatcherClosedError, WouldDeadlockError
 from bgresults.integrations.celery import CeleryResultWatcher
 from bgresults.testing import RedisServer
-from bgresults.testing.servers import free_port
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.results import ResultWriter, new_id
 from tests.support.rpc_workers import WebApps, delete_queue, queue_exists, rpc_settings, signature
 from tests.support.tasks import adding_chain
@@ -238,7 +238,7 @@ class TestUndone:
 
 class TestSettledAtTheCall:
     def test_no_broker(self, apps: WebApps, from_celery: FromCelery, rabbitmq_url: str) -> None:
-        settings = rpc_settings(f"amqp://127.0.0.1:{free_port()}//", broker_connection_timeout=0.3)
+        settings = rpc_settings(f"amqp://127.0.0.1:{CLOSED_PORT}//", broker_connection_timeout=0.3)
         watcher = from_celery(apps(settings))
         with pytest.raises(BackendUnavailableError, match=r"within 0\.3 s"):
             watcher.route_replies()
