@@ -46,18 +46,19 @@ class FutureMaker(SessionHolder):
             if not waiting:
                 count_at_hand(session, futures)
                 return futures
-            refusal = register(session, waiting, deadline, self._max_pending, pinned=on_update is not None)
-            if refusal is None:
-                try:
+            try:
+                refusal = register(session, waiting, deadline, self._max_pending, pinned=on_update is not None)
+                if refusal is None:
                     refusal = self._start(session) if session.thread is None else None
                     session.wake_for([future.task_id for future in waiting], deadline)
-                except BaseException:
-                    # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
-                    take_back(session, waiting)
-                    raise
-            if refusal is None:
-                count_at_hand(session, futures, waiting)
-                return futures
+                if refusal is None:
+                    count_at_hand(session, futures, waiting)
+                    # In here: with it this call has handed them out, and what is raised later is the caller's affair.
+                    return futures
+            except BaseException:
+                # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
+                take_back(session, waiting)
+                raise
             refused = take_back(session, waiting)
             error = refusal()
             if isinstance(error, ForkedError):

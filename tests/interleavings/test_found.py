@@ -47,6 +47,8 @@ def by(actions: list[Action], name: str) -> Action:
         pytest.param("finish_by_hand", "raise", {"_finish_by_hand", "_settle"}, id="raise_in_set_result"),
         # Kept alive by a stream that was never made.
         pytest.param("updates", "raise", {"__init__", "_append_callback"}, id="raise_in_updates"),
+        # Kept alive for a caller who never got it: the call was over, but for its last lines.
+        pytest.param("updates", "raise", {"_watch_as", "count_at_hand"}, id="raise_at_the_end_of_a_watch"),
         # Counted as never watched, and watched.
         pytest.param("watch_many", "raise", {"register", "add"}, id="raise_in_watch_many"),
         # Over, and nobody told the thread.
