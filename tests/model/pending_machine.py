@@ -76,8 +76,9 @@ class PendingMachine(RuleBasedStateMachine):
         self.live: list[Watch] = []
         # Swept by a caller; the drain thread has not heard of them.
         self.swept: Counter[str] = Counter()
-        # What the drain thread has not taken yet, and what it has the server report.
-        self.queue: list[list[FutureRef]] = []
+        # What the drain thread has not taken yet: what was watched, and what was taken back. And what it has the server
+        # report.
+        self.queue: list[tuple[list[FutureRef], list[str]]] = []
         self.consumed: set[str] = set()
         self.watched = 0
         self.ended: Counter[str] = Counter()
@@ -158,7 +159,7 @@ class PendingMachine(RuleBasedStateMachine):
             watches.append(Watch(future, ref, changing=True))
             self.live.append(watches[-1])
             self.pending.add(ref)
-        self.queue.append([watch.ref for watch in watches])
+        self.queue.append(([watch.ref for watch in watches], []))
         for watch in watches:
             watch.changing = False
 
@@ -185,7 +186,8 @@ class PendingMachine(RuleBasedStateMachine):
         if self.pending.forget(future, release=end == "cancelled"):
             self._end(watch, end)
             if end == "undone":
-                self._release([watch.task_id])
+                # Heard of after the watch itself, which may be on its way too.
+                self.queue.append(([], [watch.task_id]))
         else:
             # Whoever took it out may not be through with it.
             assert not self._registered(watch)
@@ -194,9 +196,10 @@ class PendingMachine(RuleBasedStateMachine):
 
     def commands(self) -> None:
         while self.queue:
-            refs = self.queue.pop(0)
+            refs, undone = self.queue.pop(0)
             self.watched += len(refs)
             self.consumed.update(self.pending.admit(refs, 0.0))
+            self._release(undone)
 
     def deliver(self, task_id: str) -> None:
         waiting = [watch for watch in self._of(task_id) if not watch.changing]
@@ -209,7 +212,7 @@ class PendingMachine(RuleBasedStateMachine):
 
     def expire(self, seconds: float) -> None:
         self.now += seconds
-        unheard_of = {id(ref) for refs in self.queue for ref in refs}
+        unheard_of = {id(ref) for refs, _ in self.queue for ref in refs}
         due = [watch for watch in self.live if watch.due(self.now)]
         waiting = [watch for watch in due if not watch.changing and id(watch.ref) not in unheard_of]
         taken = self.pending.take_expired(self.now)
