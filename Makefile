@@ -72,8 +72,8 @@ test: $(STAMP) ## all tests but the slow ones, in three parts at a time
 test-unit: $(STAMP) ## what needs no server
 	$(PY) -m pytest -m "not slow" tests/unit $(PYTEST_ARGS)
 
-test-full: $(STAMP) ## all tests, the long ones too, in four parts at a time
-	$(PY) -m tests.parts --apart tests/interleavings $(PYTEST_ARGS)
+test-full: $(STAMP) ## all tests, the long ones too, in five parts at a time
+	$(PY) -m tests.parts --apart tests/interleavings --apart tests/model $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## those of make test, with every Python from 3.10 on that is there, with the oldest and newest packages
 	$(PY) -m tox run $(if $(PYTHONS),--discover $(PYTHONS)) $(if $(ENVS),-e $(ENVS)) \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Generator, Iterator
@@ -34,6 +35,10 @@ _MAY_BE_MISSING = {"tls": ("TLS", TLS_IS_MISSING), "browser": ("pages in a brows
 def pytest_configure(config: pytest.Config) -> None:
     if not faulthandler.is_enabled():
         faulthandler.enable()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A program that a shell starts in the background ignores SIGINT, and so does everything that it starts: the
+        # programs, too, of the tests that interrupt them.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says something about the machine.
     hypothesis.settings.register_profile(
         "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -21,8 +21,8 @@ PARTS = (
     # The first two ask for the same workers.
     ("tests/celery", "tests/e2e", "tests/django", "tests/examples", "tests/flask", "tests/sse"),
 )
-#: What may be one more part: with its slow tests, which go through every line, it takes as long as all the rest.
-APART = ("tests/interleavings",)
+#: What may be parts of their own: with their slow tests, each takes as long as all that is left.
+APART = ("tests/interleavings", "tests/model")
 # Nothing was collected: the arguments may have chosen tests of the other parts alone.
 _NO_TESTS = 5
 

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
@@ -36,14 +35,6 @@ def terminal(arguments: list[str], *, width: int = 80, height: int = 24, kind: s
 def seen(output: bytes) -> str:
     """What was written, without colours and movements."""
     return ESCAPES.sub("", output.decode())
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A program that a shell starts in the background ignores SIGINT, and so does everything that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 class TestBars:
@@ -83,7 +74,6 @@ class TestBars:
             child.close()
         assert child.exitstatus == 0
 
-    @pytest.mark.usefixtures("interruptible")
     def test_a_terminal_on_which_nothing_can_be_painted(self, writer: ResultWriter, at: list[str]) -> None:
         """Lines then, as they come."""
         task_id = new_id()
@@ -145,7 +135,6 @@ def test_the_doctor_on_a_terminal(at: list[str]) -> None:
     assert any(line.startswith(" ok round-trip  a result that was written") for line in lines)
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_interrupted_while_lines_are_printed(writer: ResultWriter, at: list[str]) -> None:
     task_id = new_id()
     with subprocess.Popen(

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,15 +105,6 @@ def test_the_demo_needs_no_redis_server(tmp_path: Path) -> None:
     _check_nothing_is_left(temporary)
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A program that a shell starts in the background ignores SIGINT, and so does everything that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 @pytest.mark.parametrize("during", ["Starting", "bgresults:", "AsyncResult.get():"])
 def test_ctrl_c_cleans_up(tmp_path: Path, during: str) -> None:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -22,16 +21,7 @@ from tests.support.waiting import wait_until
 needs_redis = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A program that a shell starts in the background ignores SIGINT, and so does everything that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @needs_redis
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     "arguments", [["flask"], pytest.param(["django", "--asgi"], marks=pytest.mark.slow)], ids=" ".join
 )

@@ -25,11 +25,12 @@ def test_what_is_in_a_part_the_last_one_leaves_out() -> None:
 
 
 def test_a_folder_apart_is_one_more_part() -> None:
-    *some, apart, rest = parts.commands(["-x"], parts.APART)
+    *some, first, second, rest = parts.commands(["-x"], parts.APART)
     assert len(some) == len(parts.PARTS)
-    assert apart[-2:] == ["-x", *parts.APART]
-    assert f"--ignore={parts.APART[0]}" in rest
+    assert [first[-1], second[-1]] == list(parts.APART)
+    assert all(f"--ignore={folder}" in rest for folder in parts.APART)
     assert not any(folder in folders for folder in parts.APART for folders in parts.PARTS)
+    assert all((ROOT / folder).is_dir() for folder in parts.APART)
 
 
 def test_only_what_may_be_apart_is(capsys: pytest.CaptureFixture[str]) -> None:
