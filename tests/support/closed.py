@@ -5,6 +5,7 @@ One that was free a moment ago may be another test's server by now.
 
 from __future__ import annotations
 
+import atexit
 import socket
 from typing import Final
 
@@ -13,5 +14,6 @@ __all__ = ["CLOSED_PORT"]
 # Bound, and no more: whoever connects to it is refused, and nobody else gets it. Made before any test is, so that it is
 # none of those that a test has left open.
 _held = socket.socket()
+atexit.register(_held.close)
 _held.bind(("127.0.0.1", 0))
 CLOSED_PORT: Final[int] = _held.getsockname()[1]
