@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import unittest
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -142,7 +143,10 @@ def test_a_query_in_a_callback() -> None:
         seen.append(own.connection)
 
     with transaction.atomic():
-        future: Any = watcher.submit("add", (1, 2))
+        task_id = str(uuid.uuid4())
+        future: Any = watcher.watch(task_id)
+        # Before there is a result: afterwards it would be called here, in this thread.
         future.add_done_callback(note)
+        watcher.submit("add", (1, 2), task_id=task_id)
         wait_until(lambda: len(seen) == 2, "the callback")
     assert seen == [("bgresults-web", False, (43,)), None]
