@@ -104,13 +104,13 @@ def outage(app: Celery, server: int) -> Any:
     return {"error": error, "seconds": seconds}
 
 
-def forks(app: Celery) -> Any:
-    """A process that has waited forks four children; all five wait, each for its own: how many get it."""
+def forks(app: Celery, patience: float = 3.0) -> Any:
+    """A process that has waited forks four children; all five wait, each for its own: how many get it in so long."""
     _outcome(app, new_id(), timeout=0.01)
     ids, own, client = new_ids(4), new_id(), _client(app)
-    children = [_forked(app, task_id) for task_id in ids]
+    children = [_forked(app, task_id, patience) for task_id in ids]
     outcome: list[Any] = []
-    waiting = threading.Thread(target=lambda: outcome.append(_outcome(app, own, timeout=3)[0]))
+    waiting = threading.Thread(target=lambda: outcome.append(_outcome(app, own, timeout=patience)[0]))
     waiting.start()
     # Or as many as ever will.
     end = time.monotonic() + 2
@@ -136,11 +136,11 @@ def _outcome(app: Celery, task_id: str, **options: Any) -> tuple[Any, float]:
     return value, time.monotonic() - started
 
 
-def _forked(app: Celery, task_id: str) -> int:
+def _forked(app: Celery, task_id: str, patience: float) -> int:
     pid = os.fork()
     if pid == 0:
-        signal.alarm(10)
-        os._exit(0 if _outcome(app, task_id, timeout=3)[0] == "done" else 1)
+        signal.alarm(2 * _WAIT)
+        os._exit(0 if _outcome(app, task_id, timeout=patience)[0] == "done" else 1)
     return pid
 
 

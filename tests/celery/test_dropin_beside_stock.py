@@ -38,16 +38,21 @@ def test_a_message_that_cannot_be_read(own_redis: RedisServer) -> None:
 
 
 def test_forks(own_redis: RedisServer) -> None:
-    assert tried(both_sides.forks, ours(own_redis)) == {"right": 5}
+    assert tried(both_sides.forks, ours(own_redis), patience=20) == {"right": 5}
     # Parent and children take each other's messages, or by chance their own.
     assert any(tried(both_sides.forks, own_redis.url())["right"] < 5 for _ in range(5))
 
 
 def test_an_outage(own_redis: RedisServer) -> None:
     """A second is a second, also while the server is gone."""
-    found = tried(both_sides.outage, ours(own_redis), server=own_redis.pid)
-    assert found["error"] == "TimeoutError"
-    assert 1 <= found["seconds"] < 3
+    taken: list[float] = []
+    # Not each time: the machine may have other things to do for two more.
+    while len(taken) < 3 and (not taken or taken[-1] >= 3):
+        own_redis.restart()
+        found = tried(both_sides.outage, ours(own_redis), server=own_redis.pid)
+        assert found["error"] == "TimeoutError"
+        taken.append(found["seconds"])
+    assert 1 <= taken[-1] < 3
 
 
 @pytest.mark.slow

@@ -80,6 +80,7 @@ def test_an_application_that_cannot_be_watched(project: Any) -> None:
     assert "cannot be watched" in told["watchers"]["default"]["last_error"]
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("details", [True, False])
 def test_an_alias_that_makes_no_sense(project: Any, details: bool) -> None:
     """It is an answer, and not an error of the view: the others are told of all the same."""
@@ -91,6 +92,7 @@ def test_an_alias_that_makes_no_sense(project: Any, details: bool) -> None:
     assert ("no_such_module" in json.dumps(told)) == details
 
 
+@pytest.mark.usefixtures("patient")
 def test_reading_only(project: Any) -> None:
     project(BGRESULTS={"default": {"URL": "memory://"}})
     assert health(RequestFactory().post("/health/")).status_code == 405

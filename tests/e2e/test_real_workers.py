@@ -14,6 +14,7 @@ import pytest
 
 from bgresults import ResultWatcher, TaskFailedError, TaskRevokedError
 from tests.support import failures, wait_until
+from tests.support.stages import until_at_rest
 from tests.support.tasks import adding_chain
 from tests.support.threads import in_threads
 from tests.support.workers import TaskWorker, WorkerPool
@@ -116,6 +117,8 @@ def test_states_in_order(worker: TaskWorker, watcher: ResultWatcher) -> None:
     future = watcher.watch(task_id, on_update=lambda meta: states.append((meta.status, meta.result)))
     other = watcher.watch(retried, on_update=lambda meta: retries.append(meta.status))
     wait_until(lambda: watcher.stats().subscribed == 2 and watcher.stats().state == "draining", "the subscriptions")
+    # Those that were asked for, and are on their way perhaps.
+    until_at_rest(watcher)
     worker.send("progress", 3, kwargs={"pause": 0.05}, task_id=task_id)
     worker.send("retry_once", 5, task_id=retried)
     assert future.result(WAIT) == 3

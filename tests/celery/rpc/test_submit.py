@@ -182,8 +182,10 @@ class TestWhatElseSubmitDoes:
 
     def test_revoked_on_timeout(self, watcher: CeleryResultWatcher) -> None:
         revoked: list[Any] = []
-        future = watcher.submit("echo", ("late",), countdown=3, lifetime=0.3, revoke_on_timeout=True)
-        again = watcher.watch(one(future).task_id, on_update=lambda meta: revoked.append(meta.status))
+        task_id = new_id()
+        # First: with a queue for each task, there would be none any more if that one had expired before.
+        again = watcher.watch(task_id, on_update=lambda meta: revoked.append(meta.status))
+        future = watcher.submit("echo", ("late",), task_id=task_id, countdown=3, lifetime=0.3, revoke_on_timeout=True)
         assert isinstance(future.exception(WAIT), WatchExpiredError)
         assert isinstance(again.exception(WAIT), TaskRevokedError)
         assert revoked == ["REVOKED"]
@@ -194,8 +196,10 @@ class TestWhatElseSubmitDoes:
 
     def test_expiry_tied_to_the_watch(self, app: Celery, watcher: CeleryResultWatcher) -> None:
         """The worker finds that nobody waits any more."""
-        future = watcher.submit("echo", (1,), countdown=1.5, lifetime=1.0, expires="watch")
-        again = watcher.watch(one(future).task_id)
+        task_id = new_id()
+        # First, as above.
+        again = watcher.watch(task_id)
+        future = watcher.submit("echo", (1,), task_id=task_id, countdown=1.5, lifetime=1.0, expires="watch")
         assert isinstance(future.exception(WAIT), WatchExpiredError)
         assert isinstance(again.exception(WAIT), TaskRevokedError)
 
