@@ -144,6 +144,8 @@ class TestLock:
 
         future = watcher.watch(new_id(), on_update=cancel)
         future.add_done_callback(lambda ended: called.append(ended.cancelled()))
+        # Published, and not only stored: messages come in order, and one overtakes what is still to be read.
+        wait_until(lambda: future.task_id in writer.channels(), "the subscription")
         writer.write(future.task_id, 1)
         other = watcher.watch(new_id())
         writer.write(other.task_id, 2)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bgresults import AMQPOptions, ResultWatcher
+from tests.support import wait_until
 from tests.support.children import run_in_children
 from tests.support.forks import c_fork
 from tests.support.results import new_ids
@@ -42,6 +43,8 @@ def test_children_of_a_busy_parent(direct_watcher: ResultWatcher, rounds: int) -
     def child() -> None:
         assert watcher.reply_to != queue
         resolves(watcher, url, WAITS)
+        # Counted a moment after whoever waits for it is told.
+        wait_until(lambda: watcher.stats().resolved == WAITS, "the last one to be counted")
         stats = watcher.stats()
         assert (stats.watched, stats.resolved, stats.pending, stats.reconnects) == (WAITS, WAITS, 0, 0)
         watcher.close()

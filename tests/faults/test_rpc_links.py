@@ -128,6 +128,7 @@ def test_refused_at_first(line: Line) -> None:
         assert not watcher.wait_ready(0.3)
         with pytest.raises(BackendUnavailableError):
             _ = watcher.reply_to
+        line.told(["WARNING"])
         line.proxy.accept()
         assert watcher.wait_ready(RECOVERED)
         line.reply(watcher, future, "late")

@@ -16,8 +16,9 @@ import redis
 from celery import Celery
 
 from bgresults import AMQPOptions, BackendUnavailableError, RedisOptions, ResultWatcher
-from bgresults.testing import FaultProxy, RabbitMQServer, RedisServer, free_port
+from bgresults.testing import FaultProxy, RabbitMQServer, RedisServer
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.outages import QUICK
 from tests.support.results import new_id
 from tests.support.rpc_lines import shared_node
@@ -211,10 +212,8 @@ class TestOfACeleryApplication:
         ids=["redis", "amqp", "rpc+redis"],
     )
     def test_nobody_is_there(self, evidence: Evidence, backend: str, broker: str) -> None:
-        port = free_port()
-        app = Celery(
-            "secrets", backend=backend.format(port=port), broker=broker.format(port=port), set_as_current=False
-        )
+        backend, broker = (url.format(port=CLOSED_PORT) for url in (backend, broker))
+        app = Celery("secrets", backend=backend, broker=broker, set_as_current=False)
         with ResultWatcher.from_celery(app, retry=QUICK) as watcher:
             future = watcher.watch(new_id())
             wait_until(lambda: watcher.stats().state == "backoff", "the outage", WAIT)

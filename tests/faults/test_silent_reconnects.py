@@ -11,8 +11,9 @@ import redis
 from bgresults import RedisOptions, ResultWatcher
 from bgresults.consumers import ConnectionLost
 from bgresults.consumers.redis import ResultConsumer, readers
-from bgresults.testing import FaultProxy, RedisServer, free_port
+from bgresults.testing import FaultProxy, RedisServer
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.logs import Told
 from tests.support.outages import watched_for_good
 from tests.support.results import ResultWriter, state_body
@@ -63,7 +64,7 @@ def test_a_killed_connection_is_one_reconnect(
 def test_an_attempt_is_one_connection(connection_class: type | None) -> None:
     """Every failed attempt is known to whoever decides about the next one, its time and its log line."""
     options = RedisOptions(username="app", password="secret", connection_class=connection_class)
-    with FaultProxy(free_port()) as proxy:
+    with FaultProxy(CLOSED_PORT) as proxy:
         # It lets us in, and resets the connection as soon as it finds nobody behind it: that is, during AUTH.
         consumer = ResultConsumer(f"redis://127.0.0.1:{proxy.port}/0", options=options, auto_reconnect=False)
         for attempts in range(1, 4):

@@ -411,11 +411,11 @@ def test_a_forked_child_has_its_own(
     ended.result(10)
 
     def child() -> None:
+        # What the parent has put down, and has not told of yet perhaps, is the parent's.
+        exporter.clear()
         future = watcher.watch(ids[2])
         writer.write(ids[2])
         future.result(10)
-        # What the parent has put down, and has not told of yet perhaps, is the parent's.
-        exporter.clear()
         assert set(by_task(installed, exporter, 1)) == {ids[2]}
 
     assert run_in_child(child) == 0

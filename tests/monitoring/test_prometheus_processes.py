@@ -109,6 +109,9 @@ def test_a_scrape_of_two_workers_has_the_sums(web: WebServer, own_redis: RedisSe
     resolved = {"watcher": "reports", "outcome": "resolved"}
     wait_until(lambda: value(web, "bgresults_ended_total", outcome="resolved") == 5, "all to be written")
     wait_until(lambda: value(web, "bgresults_pending") == 1, "the one that is pending to be written")
+    # One value after the other, and somebody may look in between.
+    wait_until(lambda: value(web, "bgresults_watched_total") == 6, "the watches to be written")
+    wait_until(lambda: value(web, "bgresults_wait_seconds_count", outcome="resolved") == 5, "the times to be written")
     found = scrape(web)
     assert found.value("bgresults_watched_total", watcher="reports") == 6
     assert found.value("bgresults_wait_seconds_count", **resolved) == 5

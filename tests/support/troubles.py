@@ -10,8 +10,9 @@ from types import TracebackType
 import pytest
 import redis
 
-from bgresults.testing import RedisServer, free_port
+from bgresults.testing import RedisServer
 from tests.support.calls import Caller
+from tests.support.closed import CLOSED_PORT
 from tests.support.waiting import wait_until
 
 __all__ = ["Busy", "Denied", "MasterDown", "TooManyClients", "Trouble", "WantsPassword"]
@@ -95,7 +96,7 @@ class MasterDown(Trouble):
 
     def begin(self) -> None:
         self.admin.config_set("replica-serve-stale-data", "no")
-        self.admin.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        self.admin.execute_command("REPLICAOF", "127.0.0.1", CLOSED_PORT)
         wait_until(lambda: self._says("MASTER"), "the server to miss its master")
 
     def end(self) -> None:
