@@ -126,6 +126,8 @@ def test_a_slow_callback_is_named_once(
         threading.Event().wait(0.15)
 
     futures = [watcher.watch(task_id) for task_id in new_ids(2)]
+    # Messages come in order; what is read from the store may come after a later message.
+    wait_until(lambda: len(writer.channels()) == 2, "the subscriptions")
     with caplog.at_level(logging.WARNING, logger="bgresults"):
         for future in futures:
             future.add_done_callback(dawdling)

@@ -94,6 +94,8 @@ def test_an_outage(own_redis: RedisServer) -> None:
         wait_until(several_states, "an attempt to connect", WAIT, interval=0.0005)
         own_redis.start()
         assert watcher.wait_ready(WAIT)
+        # It is ready a moment before the outage is over.
+        wait_until(lambda: watcher.health().healthy, "the end of the outage")
         after = watcher.health()
         assert (after.healthy, after.connected, after.reconnects) == (True, True, 1)
         assert after.last_error, "the last one, also after it is over"

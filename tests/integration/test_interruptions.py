@@ -85,7 +85,7 @@ class TestStart:
         for future in (outer, inner[0]):
             writer.write(future.task_id, 1)
             assert future.result(WAIT) == 1
-        assert len(drainers()) == 1
+        wait_until(lambda: len(drainers()) == 1, "one thread alone")
 
 
 class TestKeyboardInterrupt:
@@ -218,7 +218,8 @@ class TestCallbacks:
             future.add_done_callback(lambda _: 1 / 0)
             writer.write(future.task_id, 1)
             assert works(watcher, writer)
-            assert watcher.stats().callback_errors == 1
+            # What is read from the store may come after a later message.
+            wait_until(lambda: watcher.stats().callback_errors == 1, "the callback")
         finally:
             for logger in loggers:
                 logger.removeHandler(handler)

@@ -21,6 +21,7 @@ from bgresults import (
 )
 from tests.support import wait_until
 from tests.support.broker import ReplyWriter, publish
+from tests.support.closed import CLOSED_PORT
 from tests.support.forks import run_in_child
 from tests.support.results import new_id, new_ids
 from tests.support.rpc import QUEUE_ARGUMENTS, cut_connections, port_of
@@ -44,13 +45,6 @@ def deaf_port() -> Iterator[int]:
     """Somebody listens there, and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening.getsockname()[1]
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
 
 
 class TestReplyTo:
@@ -125,10 +119,8 @@ class TestReplyTo:
 
     @pytest.mark.parametrize("amqp", [AMQPOptions(), TASK], ids=["process", "task"])
     @pytest.mark.parametrize("kind", ["deaf", "closed"])
-    def test_of_a_broker_that_does_not_answer(
-        self, deaf_port: int, closed_port: int, kind: str, amqp: AMQPOptions
-    ) -> None:
-        port = deaf_port if kind == "deaf" else closed_port
+    def test_of_a_broker_that_does_not_answer(self, deaf_port: int, kind: str, amqp: AMQPOptions) -> None:
+        port = deaf_port if kind == "deaf" else CLOSED_PORT
         with ResultWatcher(f"amqp://user:s3cret@127.0.0.1:{port}//", connect_timeout=0.3, amqp=amqp) as watcher:
             for _ in range(2):
                 started = time.monotonic()

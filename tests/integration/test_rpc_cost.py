@@ -54,6 +54,8 @@ def test_64_threads_on_2000_ids(writer: ReplyWriter, rabbitmq_url: str) -> None:
             assert writer.consumers(queue) == 1
             drainers = {thread for thread in threading.enumerate() if thread.name == "bgresults-rpc"} - before
             assert len(drainers) == 1
+            # Counted a moment after whoever waits for it is told.
+            wait_until(lambda: watcher.stats().resolved == 2000, "the last one to be counted")
             stats = watcher.stats()
             assert (stats.resolved, stats.pending, stats.duplicate, stats.redelivered) == (2000, 0, 0, 0)
         assert proxy.connections_made == 1

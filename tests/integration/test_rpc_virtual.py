@@ -238,6 +238,12 @@ def test_a_forked_child_lets_go(new_watcher: NewWatcher, own_redis: RedisServer,
     watcher = new_watcher(url)
     parents = watcher.watch(new_id())
     queue = watcher.reply_to
+    # The connection on which it waits for replies is made after all others.
+    first = watcher.watch(new_id())
+    writer = ReplyWriter(url)
+    writer.write(queue, first.task_id, 1)
+    assert first.result(WAIT) == 1
+    writer.close()
     mine = connections(own_redis.port)
     assert mine
 

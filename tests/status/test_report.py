@@ -168,9 +168,12 @@ def test_an_outage_that_is_not_over(own_redis: RedisServer) -> None:
         future = watcher.watch(new_id())
         assert watcher.wait_ready(WAIT)
         own_redis.kill()
-        wait_until(lambda: not watcher.health().healthy, "the outage")
+        # Written down a moment after it is known.
+        wait_until(lambda: told_of(watcher)["outages"], "the outage")
         short_lived = watcher.watch(new_id(), lifetime=0.01)
-        wait_until(short_lived.done, "the end of its lifetime")
+        # Counted a moment after it is done.
+        wait_until(lambda: watcher.stats().expired == 1, "the end of its lifetime")
+        assert short_lived.done()
         told = told_of(watcher)
         (outage,) = told["outages"]
         assert (outage["over"], outage["pending"], outage["still_pending"], outage["expired"]) == (False, 1, 1, 1)

@@ -244,6 +244,9 @@ class TestExits:
 
     def test_a_process_that_is_stopped_does_not_answer(self, folder: Path, process: subprocess.Popen[str]) -> None:
         process.send_signal(signal.SIGSTOP)
+        # Only its main thread is told at once; the one that answers stops together with it.
+        stopped = os.WSTOPPED | os.WNOWAIT | os.WNOHANG
+        wait_until(lambda: os.waitid(os.P_PID, process.pid, stopped), "it to stop", timeout=WAIT)
         try:
             (answer,) = ask_all(folder, timeout=0.3)
         finally:
