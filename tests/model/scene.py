@@ -17,7 +17,7 @@ from bgresults import watcher as watcher_module
 from bgresults.configuration import Configuration
 from bgresults.consumers.base import ConnectionLost
 from bgresults.session import Session, SessionSettings, State
-from tests.model.book import CLOSED, UNAVAILABLE, Book, end_told_by
+from tests.model.book import BY_HAND, CLOSED, UNAVAILABLE, Book, end_told_by
 from tests.model.kinds import QueueConsumer, StoreConsumer
 from tests.model.lockstep import Clock, Lockstep, SteppedWakeup
 from tests.model.scripted import Body, ScriptedConsumer, ScriptedServer, is_final
@@ -168,7 +168,7 @@ class Scene:
         for entry in waiting:
             future = entry.future()
             # Somebody who is about to end it by hand has taken it out before, and ends it himself.
-            left = entry.busy or entry.end is not None or future is None or future.done()
+            left = BY_HAND in entry.own or entry.end is not None or future is None or future.done()
             assert left, f"{task_id} was told, and is pending"
 
     def _lost(self, error: ConnectionLost) -> None:
