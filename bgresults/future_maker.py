@@ -51,7 +51,7 @@ class FutureMaker(SessionHolder):
                 if refusal is None:
                     refusal = self._start(session) if session.thread is None else None
                     session.wake_for([future.task_id for future in waiting], deadline)
-                if refusal is None:
+                if refusal is None or self._refused(session, waiting, refusal):
                     count_at_hand(session, futures, waiting)
                     # In here: with it this call has handed them out, and what is raised later is the caller's affair.
                     return futures
@@ -59,24 +59,30 @@ class FutureMaker(SessionHolder):
                 # A signal handler raised: the caller gets no futures, so nobody may go on waiting for them.
                 take_back(session, waiting)
                 raise
-            refused = take_back(session, waiting)
-            error = refusal()
-            if isinstance(error, ForkedError):
-                # This very call was forked, or the process was: once more, in the session of the child.
-                continue
-            if isinstance(error, WatcherClosedError):
-                raise error
-            for future in waiting:
-                future._settle(None, refusal())
-            # The others have been told of as what the drain thread made of them.
-            tell_at_once(session, refused, "refused")
-            if session.ended is not None:
-                # The thread died. This call says so; the next one finds a session that works.
-                self._replace(session)
-            elif session.thread is not None:
-                session.tell(Command.PROBE)
-            count_at_hand(session, futures, waiting)
-            return futures
+
+    def _refused(self, session: Session, waiting: list[ResultFuture], refusal: ErrorFactory) -> bool:
+        """End what the session does not take; returns False if another session is to be asked.
+
+        Raises:
+            WatcherClosedError: the watcher is closed.
+        """
+        refused = take_back(session, waiting)
+        error = refusal()
+        if isinstance(error, ForkedError):
+            # This very call was forked, or the process was: once more, in the session of the child.
+            return False
+        if isinstance(error, WatcherClosedError):
+            raise error
+        for future in waiting:
+            future._settle(None, refusal())
+        # The others have been told of as what the drain thread made of them.
+        tell_at_once(session, refused, "refused")
+        if session.ended is not None:
+            # The thread died. This call says so; the next one finds a session that works.
+            self._replace(session)
+        elif session.thread is not None:
+            session.tell(Command.PROBE)
+        return True
 
     def _start(self, session: Session) -> ErrorFactory | None:
         try:

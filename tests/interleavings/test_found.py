@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import pytest
 
-from bgresults import ResultWatcher
+from bgresults import BackendUnavailableError, ResultWatcher
 from tests.interleavings.actions import ACTIONS, Action
 from tests.interleavings.bench import WAIT, Bench
 from tests.interleavings.drain_operations import DRAIN_OPERATIONS
@@ -15,9 +16,10 @@ from tests.interleavings.interrupting import INTERRUPTED
 from tests.interleavings.operations import CALLERS, Operation
 from tests.interleavings.stopping import STOPPED_DRAIN_THREAD
 from tests.support import wait_until
+from tests.support.closed import CLOSED_PORT
 from tests.support.gates import drain_thread_held
 from tests.support.results import new_id
-from tests.support.stops import Interruption, LineTracer
+from tests.support.stops import Interruption, LineTracer, Point
 
 # An exception out of a signal handler that was called in the middle of a destructor has nowhere to go.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -123,3 +125,43 @@ def watch_when_full(bench: Bench, number: int) -> LineTracer:
         wait_until(lambda: not watcher.pending, f"nobody to wait, after a signal at line {number}")
         bench.until_subscribed(set())
     return tracer
+
+
+def test_a_signal_while_a_watch_is_refused() -> None:
+    """A watch with ``on_update`` during an outage, which is told so at once: nobody waits for what nobody got."""
+    places = {"_watch_as", "_refused", "take_back", "forget", "unpin", "tell", "tell_at_once", "_settle"}
+    standing, leave = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        standing.set()
+        leave.wait(WAIT)
+
+    with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}", on_disconnect="fail") as watcher:
+        try:
+            # The drain thread stands in this callback, or it would find what is left before anybody could look.
+            watcher.watch(new_id()).add_done_callback(hold)
+            assert standing.wait(WAIT)
+            points = watch_while_refused(watcher, 0)
+            numbers = [point.number for point in points if point.code.co_name in places]
+            assert places == {points[number - 1].code.co_name for number in numbers}
+            for number in numbers:
+                watch_while_refused(watcher, number)
+                assert watcher.pending == 0, f"after a signal at {points[number - 1]}"
+        finally:
+            leave.set()
+
+
+def watch_while_refused(watcher: ResultWatcher, number: int) -> list[Point]:
+    """Watch during an outage, with a signal at a line of that, whose handler raises; returns the lines."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    tracer = LineTracer()
+    try:
+        with Interruption(tracer, number, interrupt), tracer.here():
+            future = watcher.watch(new_id(), on_update=print)
+            assert isinstance(future.exception(0), BackendUnavailableError)
+    except KeyboardInterrupt:
+        pass
+    return tracer.points
