@@ -87,7 +87,7 @@ def test_in_result(bench: Bench, action: Action) -> None:
         run.until_idle(run.task_id)
         with signalled(lambda: action.act(run, None), "wait"):
             # Where the signal ends it, however late that comes.
-            found = result(run, WAIT if action.name in ENDS else 0.5)
+            found = result(run, WAIT if action.name in ENDS else 1.5)
         if os.getpid() != run.pid:
             # There is nobody who could wake the child; its time is over, or it has seen that it was forked.
             end_as_child(run, None if found in {"timeout", FORKED} else AssertionError(found))
@@ -124,7 +124,7 @@ def test_in_the_standard_librarys_wait(bench: Bench, action: str, end: str) -> N
         future = run.watch()
         run.until_idle(run.task_id)
         with signalled(lambda: chosen.act(run, None), "wait"):
-            done = wait([future], timeout=0.5 if end == "timeout" else WAIT).done
+            done = wait([future], timeout=1.5 if end == "timeout" else WAIT).done
         assert not any(run.exit_codes)
         assert done == (set() if end == "timeout" else {future})
         if done:
