@@ -104,12 +104,11 @@ class Drainer:
         self._consumer.reconnect()
         if session.state is not State.FAILED:
             session.state = State.SYNCING
-        recovered = session.counters.recovered
         while not self._consumer.synced:
             self._turn()
-        self._connected(session.counters.recovered - recovered)
+        self._connected()
 
-    def _connected(self, recovered: int) -> None:
+    def _connected(self) -> None:
         session = self._session
         if self._was_connected:
             session.counters.reconnects += 1
@@ -121,7 +120,7 @@ class Drainer:
         outage_since, session.outage_since = session.outage_since, None
         session.ready.set()
         if outage_since is not None:
-            session.outage_log.end(recovered, len(session.pending))
+            recovered = session.outage_log.end(len(session.pending))
             session.outage_listeners.call()
             log_recovery(session, session.connected_at - outage_since, recovered)
 

@@ -59,6 +59,7 @@ class _Open:
     pending: int
     expired: int
     queues_lost: int
+    recovered: int
     given_up: int = 0
 
 
@@ -73,27 +74,32 @@ class OutageLog:
     def begin(self, reason: str, pending: int) -> None:
         """The connection is lost, or could not be made."""
         counters = self._counters
-        self._open = _Open(time.monotonic(), time.time(), reason, pending, counters.expired, counters.queues_lost)
+        self._open = _Open(
+            time.monotonic(), time.time(), reason, pending, counters.expired, counters.queues_lost, counters.recovered
+        )
 
     def gave_up(self, count: int) -> None:
         """Futures were ended because of the outage."""
         if self._open is not None:
             self._open = dataclasses.replace(self._open, given_up=self._open.given_up + count)
 
-    def end(self, recovered: int, pending: int) -> None:
-        """There is a connection again, and all that came meanwhile is known."""
-        if self._open is not None:
-            self._past.append(self._told(self._open, pending, recovered=recovered, over=True))
-            self._open = None
+    def end(self, pending: int) -> int:
+        """There is a connection again, and all that came meanwhile is known; returns how many were recovered."""
+        if self._open is None:
+            return 0
+        ended = self._told(self._open, pending, over=True)
+        self._past.append(ended)
+        self._open = None
+        return ended.recovered
 
     def outages(self, pending: int) -> list[Outage]:
         """The oldest first; ``pending`` is how many futures wait now. Any thread."""
         now = self._open
         # A deque is copied in one step.
         past = list(self._past.copy())
-        return past if now is None else [*past, self._told(now, pending, recovered=0, over=False)]
+        return past if now is None else [*past, self._told(now, pending, over=False)]
 
-    def _told(self, outage: _Open, pending: int, *, recovered: int, over: bool) -> Outage:
+    def _told(self, outage: _Open, pending: int, *, over: bool) -> Outage:
         return Outage(
             began=outage.began,
             seconds=time.monotonic() - outage.at,
@@ -101,7 +107,8 @@ class OutageLog:
             reason=outage.reason,
             pending=outage.pending,
             still_pending=pending,
-            recovered=recovered,
+            # Of all attempts: one that was cut half-way has read some already.
+            recovered=self._counters.recovered - outage.recovered,
             given_up=outage.given_up,
             expired=self._counters.expired - outage.expired,
             queues_lost=self._counters.queues_lost - outage.queues_lost,

@@ -34,9 +34,9 @@ STATUS_MUTANTS = (
     Mutant(
         "outage-recovered-untold",
         "What was found after an outage is in the log alone.",
-        "bgresults/drainer.py",
-        "session.outage_log.end(recovered, ",
-        "session.outage_log.end(0, ",
+        "bgresults/outage_log.py",
+        "            recovered=self._counters.recovered - outage.recovered,\n",
+        "            recovered=0,\n",
         "tests/status/test_report.py::test_results_that_waited_in_the_server_are_counted",
     ),
     Mutant(

@@ -205,6 +205,39 @@ def test_results_that_waited_in_the_server_are_counted(
         assert (outage["given_up"], outage["expired"], outage["queues_lost"]) == (0, 0, 0)
 
 
+def test_what_was_found_before_the_connection_was_lost_again(
+    redis_server: RedisServer, writer: ResultWriter, key_prefix: str
+) -> None:
+    """One outage, although the first attempt to end it gets no further than some of the results."""
+    with (
+        FaultProxy(redis_server.port) as proxy,
+        ResultWatcher(f"redis://127.0.0.1:{proxy.port}/0", key_prefix=key_prefix, retry=QUICK) as watcher,
+    ):
+        # More than are asked for before the first answer.
+        futures = watcher.watch_many(new_ids(2000))
+        assert watcher.wait_ready(WAIT)
+        wait_until(lambda: len(writer.channels()) == 2000, "the subscriptions")
+        proxy.refuse()
+        proxy.cut()
+        wait_until(lambda: not watcher.health().healthy, "the outage")
+        for future in futures:
+            writer.write(future.task_id, "kept")
+        cuts = []
+
+        def cut_once(_: object) -> None:
+            if not cuts:
+                cuts.append(proxy.cut())
+
+        for future in futures:
+            future.add_done_callback(cut_once)
+        proxy.accept()
+        assert {future.result(WAIT) for future in futures} == {"kept"}
+        wait_until(lambda: watcher.health().healthy, "the end of the outage")
+        (outage,) = told_of(watcher)["outages"]
+        assert (outage["over"], outage["recovered"]) == (True, 2000)
+        assert len(cuts) == 1
+
+
 def test_what_was_given_up(own_redis: RedisServer) -> None:
     with ResultWatcher(own_redis.url(), retry=QUICK, on_disconnect="fail") as watcher:
         future = watcher.watch(new_id())
@@ -221,7 +254,8 @@ def test_only_the_last_outages_are_kept() -> None:
     for number in range(25):
         log.begin(f"outage {number}", pending=number)
         counters.expired += 1
-        log.end(recovered=1, pending=0)
+        counters.recovered += 1
+        assert log.end(pending=0) == 1
     outages = log.outages(0)
     assert [outage.reason for outage in outages] == [f"outage {number}" for number in range(15, 25)]
     assert {(outage.expired, outage.recovered, outage.over) for outage in outages} == {(1, 1, True)}
