@@ -102,7 +102,7 @@ class Dispatcher:
         for future in futures:
             future._raw = raw
             if future._on_update is not None:
-                self._run(future._on_update, TaskMeta.from_raw(raw), future)
+                self.run(future._on_update, TaskMeta.from_raw(raw), future)
 
     # -- errors ------------------------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Dispatcher:
     ) -> None:
         if raw is not None and future._on_update is not None:
             final = TaskMeta.from_raw(raw) if exception is None else TaskMeta.from_raw(raw, exception)
-            self._run(future._on_update, final, future)
+            self.run(future._on_update, final, future)
         if raw is not None:
             future._raw = raw
         callbacks = future._settle(result, exception, self._lock)
@@ -205,9 +205,10 @@ class Dispatcher:
         if type(ref) is Wait:
             self._endings.append((ref, outcome, exception, raw))
         for callback in callbacks:
-            self._run(callback, future, future)
+            self.run(callback, future, future)
 
-    def _run(self, callback: Callable[[Any], object], argument: Any, future: ResultFuture) -> None:
+    def run(self, callback: Callable[[Any], object], argument: Any, future: ResultFuture) -> None:
+        """Call what a user has given us, on behalf of ``future``."""
         # It may take its time, which those that have ended did not wait for.
         self.tell_endings()
         started = time.monotonic()

@@ -258,7 +258,8 @@ class Drainer:
                     counters.watched -= len(task_ids)
                 release.extend(task_ids)
             elif command is Command.ABANDONED:
-                payload.cancel()
+                # With callbacks, if it is of a submission that was given up: they are no worse than those of others.
+                payload._cancel(lambda callback, future=payload: self._dispatcher.run(callback, future, future))
             elif command is Command.PROBE:
                 self._probe_wanted = True
             elif command is Command.DECLARE:

@@ -74,10 +74,15 @@ class LazyFuture(Future[Any]):
 
         Only the watching stops. The task is not revoked: a worker will still run it.
         """
+        return self._cancel(self._call)
+
+    def _cancel(self, run: Callable[[DoneCallback], object]) -> bool:
+        """Cancel; ``run`` calls a callback."""
         if self._state == FINISHED:
             return False
         condition = self._own_condition
         owner: FutureOwner | None = None
+        claimed = False
         try:
             with condition.lock:
                 if self._state in (RUNNING, FINISHED):
@@ -96,17 +101,20 @@ class LazyFuture(Future[Any]):
                 finally:
                     # Once it is out of the registry nobody else would ever end it.
                     self._state = CANCELLED_AND_NOTIFIED
+                    claimed = True
                     self._owner = None
                     self._wake_waiters_of_cancelled(condition)
             if owner is not None:
                 owner._released(self)
         except BaseException:
-            # Also when a signal handler raised: an id that nobody waits for must not stay subscribed.
+            # A signal handler raised. An id that nobody waits for must not stay subscribed, and callbacks are due.
             if owner is not None:
                 owner._released(self)
+            for callback in self._done_callbacks if claimed else ():
+                run(callback)
             raise
         for callback in self._done_callbacks:
-            self._call(callback)
+            run(callback)
         return True
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:

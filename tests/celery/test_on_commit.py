@@ -14,6 +14,7 @@ from celery import Celery, group
 from bgresults.integrations.celery import CeleryResultFuture, CeleryResultWatcher
 from bgresults.testing import RedisServer
 from tests.support import wait_until
+from tests.support.results import new_id
 
 django = pytest.importorskip("django", reason="Django is not installed: pip install Django")
 
@@ -99,6 +100,26 @@ def test_given_up_after_a_rollback(watcher: CeleryResultWatcher, sent: list[str]
     wait_until(future.cancelled, "the cancellation")
     wait_until(lambda: watcher.pending == (1 if inner else 0), "the end of the watch")
     assert sent == ([task_id(kept)] if inner else [])
+
+
+def test_callbacks_after_a_rollback_hurt_nobody(watcher: CeleryResultWatcher, sent: list[str]) -> None:
+    """They run on the thread that serves everybody."""
+    from django.db import transaction
+
+    others = watcher.watch(new_id())
+    called: list[object] = []
+    with transaction.atomic():
+        future = watcher.submit_on_commit("add", (1, 2))
+        future.add_done_callback(lambda _: sys.exit(3))
+        future.add_done_callback(called.append)
+        transaction.set_rollback(True)
+    gc.collect()
+    wait_until(lambda: called == [future], "the second callback")
+    assert future.cancelled()
+    assert watcher.stats().callback_errors == 1
+    assert watcher.stats().thread_alive
+    assert not others.done()
+    assert not sent
 
 
 def test_another_database(watcher: CeleryResultWatcher, sent: list[str]) -> None:

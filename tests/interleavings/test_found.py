@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
-from bgresults import BackendUnavailableError, ResultWatcher
+from bgresults import BackendUnavailableError, ResultFuture, ResultWatcher
 from tests.interleavings.actions import ACTIONS, Action
 from tests.interleavings.bench import WAIT, Bench
 from tests.interleavings.drain_operations import DRAIN_OPERATIONS
@@ -127,6 +128,29 @@ def watch_when_full(bench: Bench, number: int) -> LineTracer:
     return tracer
 
 
+def test_callbacks_of_a_cancelled_future(bench: Bench) -> None:
+    """Cancelled, with a signal in the middle of it whose handler raises: somebody may wait for the callbacks."""
+    points, _, _ = cancel_interrupted(bench, 0)
+    # Up to there: who is interrupted while the callbacks are called has begun with them.
+    last = max(point.number for point in points if point.code.co_name == "_released")
+    assert {"_cancel", "forget"} <= {point.code.co_name for point in points[:last]}
+    ended = 0
+    for point in points[:last]:
+        _, future, calls = cancel_interrupted(bench, point.number)
+        assert len(calls) == future.cancelled(), f"after a signal at {point}"
+        ended += future.cancelled()
+        future.cancel()
+    assert ended > last / 3
+
+
+def cancel_interrupted(bench: Bench, number: int) -> tuple[list[Point], ResultFuture, list[object]]:
+    """Cancel a future that has a callback, with a signal at a line of that; returns the lines, and what was called."""
+    calls: list[object] = []
+    future = bench.watcher.watch(new_id())
+    future.add_done_callback(calls.append)
+    return interrupted(future.cancel, number), future, calls.copy()
+
+
 def test_a_signal_while_a_watch_is_refused() -> None:
     """A watch with ``on_update`` during an outage, which is told so at once: nobody waits for what nobody got."""
     places = {"_watch_as", "_refused", "take_back", "forget", "unpin", "tell", "tell_at_once", "_settle"}
@@ -152,7 +176,17 @@ def test_a_signal_while_a_watch_is_refused() -> None:
 
 
 def watch_while_refused(watcher: ResultWatcher, number: int) -> list[Point]:
-    """Watch during an outage, with a signal at a line of that, whose handler raises; returns the lines."""
+    """Watch during an outage, with a signal at a line of that; returns the lines."""
+
+    def watch() -> None:
+        future = watcher.watch(new_id(), on_update=print)
+        assert isinstance(future.exception(0), BackendUnavailableError)
+
+    return interrupted(watch, number)
+
+
+def interrupted(operation: Callable[[], object], number: int) -> list[Point]:
+    """Do something, with a signal at the ``number``-th line of that, whose handler raises; returns the lines."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -160,8 +194,7 @@ def watch_while_refused(watcher: ResultWatcher, number: int) -> list[Point]:
     tracer = LineTracer()
     try:
         with Interruption(tracer, number, interrupt), tracer.here():
-            future = watcher.watch(new_id(), on_update=print)
-            assert isinstance(future.exception(0), BackendUnavailableError)
+            operation()
     except KeyboardInterrupt:
         pass
     return tracer.points

@@ -222,7 +222,7 @@ def test_what_was_found_before_the_connection_was_lost_again(
         wait_until(lambda: not watcher.health().healthy, "the outage")
         for future in futures:
             writer.write(future.task_id, "kept")
-        cuts = []
+        cuts: list[object] = []
 
         def cut_once(_: object) -> None:
             if not cuts:
