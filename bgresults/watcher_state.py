@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bgresults.errors import BackendUnavailableError
 from bgresults.future_maker import FutureMaker
 from bgresults.health import WatcherHealth, health_of
 from bgresults.readiness import wait_until_ready
@@ -22,7 +23,14 @@ class WatcherState(FutureMaker):
             WatcherClosedError: the watcher is closed.
             WouldDeadlockError: called on the drain thread while not connected.
         """
-        return wait_until_ready(self._session_here(), timeout)
+        session = self._session_here()
+        try:
+            return wait_until_ready(session, timeout)
+        except BackendUnavailableError:
+            if session.over:
+                # The thread died. This call says so; the next one finds a session that works.
+                self._replace(session)
+            raise
 
     def stats(self) -> WatcherStats:
         """Return a snapshot of the counters of this process."""

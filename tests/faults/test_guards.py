@@ -201,6 +201,32 @@ def test_the_thread_dies(
     assert again.result(PATIENCE) == "a new thread"
 
 
+def test_wait_ready_after_the_thread_died(
+    watcher: ResultWatcher, writer: ResultWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for nothing else, a health check of a web server, finds a watcher that starts anew as well."""
+    take = PendingResults.take
+
+    def die(_: PendingResults, task_id: str) -> Any:
+        monkeypatch.setattr(PendingResults, "take", take)
+        raise MemoryError("no room for another one")
+
+    def is_ready() -> bool:
+        try:
+            return watcher.wait_ready(PATIENCE)
+        except BackendUnavailableError as error:
+            assert "died of MemoryError" in str(error)
+            return False
+
+    future = watcher.watch(new_id())
+    wait_until(lambda: len(writer.channels()) == 1, "the subscription")
+    monkeypatch.setattr(PendingResults, "take", die)
+    writer.publish(future.task_id, 1)
+    with pytest.raises(BackendUnavailableError, match="died of MemoryError"):
+        future.result(PATIENCE)
+    wait_until(is_ready, "a new thread")
+
+
 class TestWakeup:
     """A wake relies on the byte of an earlier one, or on a look at the flag. So the flag is up before either."""
 
