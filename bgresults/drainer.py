@@ -19,7 +19,7 @@ from bgresults.errors import BackendUnavailableError
 from bgresults.outage_records import log_outage, log_recovery
 from bgresults.pending import FutureRef
 from bgresults.retry import retrying, shortened
-from bgresults.session import Command, Session, State
+from bgresults.session import Command, Session, State, undone
 from bgresults.waits import tell_of
 
 __all__ = ["Drainer"]
@@ -253,8 +253,9 @@ class Drainer:
                 # Whoever takes them back learns from this that they were counted.
                 payload.clear()
             elif command is Command.UNDO:
-                refs, task_ids = payload
-                if not refs:
+                task_ids = undone(payload)
+                # Otherwise no WATCH has counted them.
+                if not payload[0]:
                     counters.watched -= len(task_ids)
                 release.extend(task_ids)
             elif command is Command.ABANDONED:

@@ -137,13 +137,16 @@ class PendingResults:
         """Hold ``future`` strongly until it leaves."""
         self._pinned.add(future)
 
-    def forget(self, future: ResultFuture, *, release: bool = False) -> bool:
-        """Take ``future`` out; False if it has left already. ``release``: leave it for the drain thread to find."""
+    def forget(self, future: ResultFuture, *, release: bool = False, into: deque[FutureRef] | None = None) -> bool:
+        """Take ``future`` out; False if it has left already.
+
+        Its reference goes ``into`` that, or with ``release`` to where the drain thread finds it: both, or neither.
+        """
         with leaf_lock():
             for ref in self._refs(future.task_id):
                 if ref() is future:
                     self._pinned.discard(future)
-                    return self._discard(ref, self.released if release else None)
+                    return self._discard(ref, self.released if release else into)
             return False
 
     def sweep(self) -> None:

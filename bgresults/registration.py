@@ -8,6 +8,7 @@ for each other.
 from __future__ import annotations
 
 import os
+from collections import deque
 
 from bgresults.errors import TooManyPendingError
 from bgresults.forking import generation, leaf_lock
@@ -110,12 +111,24 @@ def take_back(session: Session, futures: list[ResultFuture], refs: list[FutureRe
     if session.pid != os.getpid():
         # Forked in the middle of the call: this registry is the parent's.
         return []
-    undone = [future for future in futures if session.pending.forget(future)]
+    taken: deque[FutureRef] = deque()
+    try:
+        return _take_back(session, futures, refs, taken)
+    except BaseException:
+        # A signal handler raised: once more. What was told already is not counted twice, since it leaves `taken`.
+        _take_back(session, futures, refs, taken)
+        raise
+
+
+def _take_back(
+    session: Session, futures: list[ResultFuture], refs: list[FutureRef] | None, taken: deque[FutureRef]
+) -> list[ResultFuture]:
+    undone = [future for future in futures if session.pending.forget(future, into=taken)]
     for future in futures:
         # Also if it was not registered yet.
         session.pending.unpin(future)
-    if undone:
-        session.tell(Command.UNDO, (refs or [], [future.task_id for future in undone]))
+    if taken:
+        session.tell(Command.UNDO, (refs or [], taken))
     if session.over:
         session.finish()
     return undone

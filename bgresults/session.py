@@ -34,7 +34,7 @@ from bgresults.stats import Counters, WatcherStats
 from bgresults.waits import Observer, tell_of
 from bgresults.wakeup import Wakeup
 
-__all__ = ["Command", "ErrorFactory", "Session", "SessionSettings", "State"]
+__all__ = ["Command", "ErrorFactory", "Session", "SessionSettings", "State", "undone"]
 
 #: Makes an error. Futures never share an exception: each raise would grow the same traceback.
 ErrorFactory = Callable[[], WatcherError]
@@ -201,7 +201,7 @@ class Session:
                 self.counters.watched += len(payload)
                 payload.clear()
             elif command is Command.UNDO and not payload[0]:
-                self.counters.watched -= len(payload[1])
+                self.counters.watched -= len(undone(payload))
         return orphans
 
     def purge(self) -> None:
@@ -234,7 +234,7 @@ class Session:
                     counters.watched += len(payload)
                     payload.clear()
                 elif command is Command.UNDO and not payload[0]:
-                    counters.watched -= len(payload[1])
+                    counters.watched -= len(undone(payload))
             cancelled = [self.pending.released.popleft() for _ in range(len(self.pending.released))]
             counters.cancelled += len(cancelled)
             dropped = self.pending.purge()
@@ -279,6 +279,12 @@ class Session:
             self.wakeup.close_inherited()
         # This very thread may wait for it: the fork was a signal handler's, and it goes on here.
         self.ready.set()
+
+
+def undone(payload: tuple[list[FutureRef], deque[FutureRef]]) -> list[str]:
+    """Take the ids out of an UNDO: whoever was interrupted tells it twice, and it counts once."""
+    refs = payload[1]
+    return [refs.popleft().task_id for _ in range(len(refs))]
 
 
 def _forked() -> ForkedError:

@@ -25,7 +25,20 @@ from tests.support.frames import innermost_frame
 from tests.support.results import ResultWriter, new_id, new_ids, state_body
 from tests.support.stops import LineTracer
 
-__all__ = ["BROKEN", "CANCELLED", "CLOSED", "EXPIRED", "FAILED", "FORKED", "VALUE", "WAIT", "Bench", "Run", "end_of"]
+__all__ = [
+    "BROKEN",
+    "CANCELLED",
+    "CLOSED",
+    "EXPIRED",
+    "FAILED",
+    "FORKED",
+    "VALUE",
+    "WAIT",
+    "Bench",
+    "Run",
+    "adds_up",
+    "end_of",
+]
 
 WAIT = 10.0
 
@@ -115,7 +128,7 @@ class Bench:
         """Nothing is subscribed that nobody waits for, and the counters say what happened."""
         with self.case(lambda: str({self.history[each] for each in self.writer.channels() if each in self.history})):
             self.until_subscribed(set())
-            wait_until(lambda: _adds_up(self.watcher), f"the counters to add up: {self.watcher.stats()}")
+            wait_until(lambda: adds_up(self.watcher), f"the counters to add up: {self.watcher.stats()}")
         self.history.clear()
 
     def close(self) -> None:
@@ -128,7 +141,8 @@ class Bench:
         self.writer.close()
 
 
-def _adds_up(watcher: ResultWatcher) -> bool:
+def adds_up(watcher: ResultWatcher) -> bool:
+    """Whether every future that was watched is pending or has been counted as ended."""
     stats = watcher.stats()
     ended = stats.resolved + stats.failed + stats.cancelled + stats.dropped + stats.expired
     return stats.watched == stats.pending + ended

@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 import pytest
 
-from bgresults import BackendUnavailableError, ResultFuture, ResultWatcher
+from bgresults import BackendUnavailableError, ResultFuture, ResultWatcher, RetryPolicy
+from bgresults.testing import FaultProxy
 from tests.interleavings.actions import ACTIONS, Action
-from tests.interleavings.bench import WAIT, Bench
+from tests.interleavings.bench import WAIT, Bench, adds_up
 from tests.interleavings.drain_operations import DRAIN_OPERATIONS
 from tests.interleavings.handlers import HANDLERS, fork_while_the_lock_is_held
 from tests.interleavings.interrupting import INTERRUPTED
 from tests.interleavings.operations import CALLERS, Operation
 from tests.interleavings.stopping import STOPPED_DRAIN_THREAD
 from tests.support import wait_until
-from tests.support.closed import CLOSED_PORT
 from tests.support.gates import drain_thread_held
 from tests.support.results import new_id
 from tests.support.stops import Interruption, LineTracer, Point
@@ -151,7 +151,7 @@ def cancel_interrupted(bench: Bench, number: int) -> tuple[list[Point], ResultFu
     return interrupted(future.cancel, number), future, calls.copy()
 
 
-def test_a_signal_while_a_watch_is_refused() -> None:
+def test_a_signal_while_a_watch_is_refused(bench: Bench) -> None:
     """A watch with ``on_update`` during an outage, which is told so at once: nobody waits for what nobody got."""
     places = {"_watch_as", "_refused", "take_back", "forget", "unpin", "tell", "tell_at_once", "_settle"}
     standing, leave = threading.Event(), threading.Event()
@@ -160,10 +160,18 @@ def test_a_signal_while_a_watch_is_refused() -> None:
         standing.set()
         leave.wait(WAIT)
 
-    with ResultWatcher(f"redis://127.0.0.1:{CLOSED_PORT}", on_disconnect="fail") as watcher:
+    with (
+        FaultProxy(bench.server.port) as proxy,
+        ResultWatcher(
+            f"redis://127.0.0.1:{proxy.port}", on_disconnect="fail", retry=RetryPolicy(initial=0.1)
+        ) as watcher,
+    ):
+        assert watcher.wait_ready(WAIT)
         try:
             # The drain thread stands in this callback, or it would find what is left before anybody could look.
             watcher.watch(new_id()).add_done_callback(hold)
+            proxy.refuse()
+            proxy.cut()
             assert standing.wait(WAIT)
             points = watch_while_refused(watcher, 0)
             numbers = [point.number for point in points if point.code.co_name in places]
@@ -173,6 +181,8 @@ def test_a_signal_while_a_watch_is_refused() -> None:
                 assert watcher.pending == 0, f"after a signal at {points[number - 1]}"
         finally:
             leave.set()
+        wait_until(lambda: not watcher._session.commands, "the thread to hear of all of them")
+        wait_until(lambda: adds_up(watcher), f"the counters to add up: {watcher.stats()}")
 
 
 def watch_while_refused(watcher: ResultWatcher, number: int) -> list[Point]:
