@@ -43,8 +43,8 @@ REGISTRY_MUTANTS = (
         "cancelled-and-still-subscribed",
         "A cancelled future leaves the table, and nobody tells the drain thread.",
         "bgresults/pending.py",
-        "                    return self._discard(ref, self.released if release else None)\n",
-        "                    return self._discard(ref)\n",
+        "                    return self._discard(ref, self.released if release else into)\n",
+        "                    return self._discard(ref, into)\n",
         "tests/model/test_drainer_model.py::test_any_order[store-fail]",
     ),
     Mutant(
