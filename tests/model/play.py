@@ -75,7 +75,10 @@ class Play(CheckedScene):
         assert not self.certain or before + len(task_ids) <= MAX_PENDING or futures[0].done()
         if dead or (session is not self.session and futures[0].done()):
             # Or it died in the middle of this.
-            self._check_dead(futures)
+            assert {end_of(future) for future in futures} == {UNAVAILABLE}
+            if self.book is book:
+                # Otherwise a call that came in between was told first, and others may have watched since.
+                self._check_dead()
             return
         if session is not self.session:
             # Another call was told first, and this one found the session that works.
@@ -141,7 +144,8 @@ class Play(CheckedScene):
     def stream(self, task_id: str) -> None:
         """Iterate over the states of a task, later."""
         dead = self.bury()
-        since = len(self.book.history)
+        book = self.book
+        since = len(book.history)
         try:
             made = self.watcher.updates(task_id)
         except (TooManyPendingError, WatcherClosedError):
@@ -150,7 +154,9 @@ class Play(CheckedScene):
             self.lockstep.meet()
         future = made._future
         if dead:
-            self._check_dead([future])
+            assert end_of(future) == UNAVAILABLE
+            if self.book is book:
+                self._check_dead()
             return
         entry = self.book.enter(future, None, since)
         if future.done() and end_of(future) == UNAVAILABLE:
@@ -279,9 +285,8 @@ class Play(CheckedScene):
             self.declared = len(self.answers)
         return buried
 
-    def _check_dead(self, futures: list[ResultFuture]) -> None:
-        """The thread had died: this call says so, and the next one finds a session that works."""
-        assert {end_of(future) for future in futures} == {UNAVAILABLE}
+    def _check_dead(self) -> None:
+        """The thread had died: a call has said so, and the next one finds a session that works."""
         assert self.session.ended is None
         self.book.look(self.clock.now)
         assert not self.book.live()

@@ -189,6 +189,9 @@ class Scene:
         if self.session.ended is None or self.closing:
             return False
         self.come_to_rest()
+        if self.session.ended is None:
+            # Calls that came in between: one was told of it, and the next one has begun anew.
+            return False
         self.book.look(self.clock.now)
         assert not self.book.live()
         self.book = Book()
