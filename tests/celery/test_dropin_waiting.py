@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -303,6 +303,24 @@ class TestManyTasks:
         sent = group([slow, signature(app, "echo", "fast")], app=app).apply_async()
         assert [meta["result"] for _, meta in sent.iter_native(timeout=WAIT)] == ["fast", "slow"]
 
+    def test_a_member_that_ends_while_the_others_are_looked_at(self, app: Celery) -> None:
+        """Another thread fulfils the same objects: for ``then()``, or because it waits for one of them."""
+        first = app.AsyncResult(new_id())
+        second = AskedAfter(app.tasks["echo"].delay("second").id, app=app)
+        second.before_asked = lambda: send_and_get(app, first, "first")
+        assert GroupResult(new_id(), [first, second], app=app).join_native(timeout=WAIT) == ["first", "second"]
+
+    def test_a_member_that_ends_between_two_others(self, app: Celery) -> None:
+        """Inside a task, which asks for all of them before it waits for the rest."""
+        first, second = app.AsyncResult(new_id()), app.tasks["echo"].delay("second")
+        wait_until(app.AsyncResult(second.id).ready, "a member that has ended")
+        with running(app.tasks["echo"]):
+            members = GroupResult(new_id(), [first, second], app=app).iter_native(timeout=WAIT)
+            ended = [next(members)]
+            send_and_get(app, first, "first")
+            ended += members
+        assert [meta["result"] for _, meta in ended] == ["second", "first"]
+
     def test_a_failed_member(self, app: Celery) -> None:
         sent = group([signature(app, "add", 1, 2), signature(app, "fail", "ValueError", "no")], app=app).apply_async()
         with pytest.raises(ValueError, match="no"):
@@ -475,6 +493,29 @@ class TestReplies:
                 add.retry((1, 2), countdown=0)
             wait_until(lambda: queue_length(rabbitmq_url, elsewhere) > 0, "the reply")
             assert not queue_exists(rabbitmq_url, task_id)
+
+
+class AskedAfter(AsyncResult[Any]):
+    """A result before which something happens, once, whenever it is asked for the first time."""
+
+    before_asked: Callable[[], object] | None = None
+
+    @property
+    def _cache(self) -> Any:
+        before, self.before_asked = self.before_asked, None
+        if before is not None:
+            before()
+        return self._known
+
+    @_cache.setter
+    def _cache(self, known: Any) -> None:
+        self._known = known
+
+
+def send_and_get(app: Celery, result: AsyncResult[Any], value: str) -> None:
+    """Have this very object fulfilled, by a task that is sent now."""
+    app.tasks["echo"].apply_async((value,), task_id=result.id)
+    assert result.get(timeout=WAIT) == value
 
 
 @contextmanager

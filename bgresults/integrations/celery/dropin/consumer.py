@@ -102,12 +102,14 @@ class ResultConsumer(_Base):  # type: ignore[misc]  # Celery has no types
         """
         missing: dict[int, int] = {}
         owners: dict[int, list[Any]] = {}
+        results: list[Any] = []
         for node in nodes:
+            # Asked once: another thread may fulfil any of them at any moment.
             leaves = _unfulfilled(node)
             missing[id(node)] = len(leaves)
+            results.extend(leaves)
             for leaf in leaves:
                 owners.setdefault(id(leaf), []).append(node)
-        results = [leaf for node in nodes for leaf in _unfulfilled(node)]
         yield from (node for node in nodes if not missing[id(node)])
         for result in self._wait(results, [], timeout, on_interval, on_message):
             for node in owners[id(result)]:
@@ -163,12 +165,16 @@ class ResultConsumer(_Base):  # type: ignore[misc]  # Celery has no types
         on_interval: Callable[[], object] | None,
         on_message: Callable[[dict[str, Any]], object] | None,
     ) -> Iterator[Any]:
-        open_results = list({id(result): result for result in results}.values())
+        open_results = {id(result): result for result in results}
         if self._has_to_ask(timeout):
-            self.backend.read_states(open_results)
-            yield from (result for result in open_results if is_fulfilled(result))
-            open_results = [result for result in open_results if not is_fulfilled(result)]
-        waiting = Wait(self._watch, open_results, steps=steps, on_interval=on_interval, on_message=on_message)
+            self.backend.read_states(open_results.values())
+            # Here too: what ends while the caller has another one in hand has to be waited for.
+            for ended in [result for result in open_results.values() if is_fulfilled(result)]:
+                del open_results[id(ended)]
+                yield ended
+        waiting = Wait(
+            self._watch, list(open_results.values()), steps=steps, on_interval=on_interval, on_message=on_message
+        )
         try:
             yield from waiting.arrivals(timeout)
         except FutureTimeoutError:
