@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -35,6 +35,9 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Ids of tasks whose replies go elsewhere: the last ones.
 _REMEMBERED: Final = 10_000
+# Tasks of one thread that are about to be sent: a receiver of Celery's signal may send one while another is published,
+# and its receiver one more. Some never are published.
+_NESTED: Final = 8
 # What a message carries besides its task: signatures.
 _CARRIED: Final = ("callbacks", "errbacks", "chain", "chord")
 # On the application: who routes its replies.
@@ -118,7 +121,7 @@ class ReplyRouter:
 
     def announce(self, task_id: str) -> None:
         """A task is about to be sent while everything is routed, and the queue is there."""
-        self._here.prepared = task_id
+        self._here.prepared.append(task_id)
 
     def expected(self, task_id: str) -> str:
         """The queue that this watcher would find the reply in."""
@@ -154,15 +157,18 @@ class ReplyRouter:
     ) -> None:
         if properties is None or not isinstance(task_id := properties.get("correlation_id"), str):
             return
-        self._here.announced = self._here.prepared == task_id
-        if queue := self._destination(task_id, properties.get("reply_to"), announced=self._here.announced):
+        here = self._here
+        here.announced = task_id in here.prepared
+        if here.announced:
+            here.prepared.remove(task_id)
+        if queue := self._destination(task_id, properties.get("reply_to"), announced=here.announced):
             properties["reply_to"] = queue
         # Version 1 of Celery's protocol has it all in one.
         carried = body[2] if isinstance(body, tuple) and len(body) == 3 else body
         if not isinstance(carried, dict):
             return
         routed = {kind: self._routed(carried[kind]) for kind in _CARRIED if carried.get(kind)}
-        if self._routes or self._here.task_ids:
+        if self._routes or here.task_ids:
             carried.update(routed)
 
     def _destination(self, task_id: str, given: Any, *, announced: bool) -> Any:
@@ -237,10 +243,12 @@ class _Here(threading.local):
     #: What is submitted: ids, and the one queue for them, if they have one.
     task_ids: Collection[str] = ()
     queue: str | None = None
-    #: A task whose queue is there.
-    prepared: str | None = None
-    #: Whether the task that is published now is that one.
+    #: Whether the queue is there of the task that is published now.
     announced: bool = False
+
+    def __init__(self) -> None:
+        #: Tasks whose queue is there, and which are not published yet: the last ones.
+        self.prepared: deque[str] = deque(maxlen=_NESTED)
 
 
 class ReplyRoute:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from celery import Celery, chain, group
 from celery.backends.rpc import RPCBackend
+from celery.signals import before_task_publish
 
 from bgresults import BackendUnavailableError, NotWatchableError, WatcherClosedError, WouldDeadlockError
 from bgresults.integrations.celery import CeleryResultWatcher
@@ -101,6 +102,27 @@ class TestEverything:
         assert repr(with_link.options) == link_before
         delete_queue(rabbitmq_url, link_id)
         assert single.delay().get(timeout=WAIT) == 3
+
+    def test_a_task_that_a_receiver_sends_meanwhile(
+        self, app: Celery, watcher: CeleryResultWatcher, rabbitmq_url: str
+    ) -> None:
+        """For an audit log, say. The receiver was there before ours, so it is called first."""
+        logged: list[Any] = []
+
+        def audit(sender: str, **_: Any) -> None:
+            if sender == "add":
+                logged.append(app.tasks["echo"].delay("logged"))
+
+        before_task_publish.connect(audit)
+        try:
+            with watcher.route_replies():
+                sent = [app.tasks["add"].delay(number, 1) for number in range(3)]
+                assert [watcher.watch(result).result(WAIT) for result in sent] == [1, 2, 3]
+                assert [watcher.watch(result).result(WAIT) for result in logged] == ["logged"] * 3
+                assert watcher.submit("add", (3, 1)).result(WAIT) == 4
+        finally:
+            before_task_publish.disconnect(audit)
+        assert not queue_exists(rabbitmq_url, app.thread_oid), "Celery's own"
 
     def test_a_task_that_is_ignored(self, app: Celery, watcher: CeleryResultWatcher, rabbitmq_url: str) -> None:
         """Nothing comes, so nothing is made ready for it."""
