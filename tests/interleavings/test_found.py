@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from celery import Celery
+from celery.result import AsyncResult
 
 from bgresults import BackendUnavailableError, ResultFuture, ResultWatcher, RetryPolicy
 from bgresults.testing import FaultProxy
@@ -19,7 +21,7 @@ from tests.interleavings.operations import CALLERS, Operation
 from tests.interleavings.stopping import STOPPED_DRAIN_THREAD
 from tests.support import wait_until
 from tests.support.gates import drain_thread_held
-from tests.support.results import new_id
+from tests.support.results import ResultWriter, new_id
 from tests.support.stops import Interruption, LineTracer, Point
 
 # An exception out of a signal handler that was called in the middle of a destructor has nowhere to go.
@@ -205,6 +207,49 @@ def interrupted(operation: Callable[[], object], number: int) -> list[Point]:
     try:
         with Interruption(tracer, number, interrupt), tracer.here():
             operation()
+    except KeyboardInterrupt:
+        pass
+    return tracer.points
+
+
+def test_a_signal_in_then(bench: Bench) -> None:
+    """Of one of Celery's results, with the drop-in: the next ``then()`` is called, and ``forget()`` ends the watch."""
+    app = Celery("interrupted", broker="memory://", backend=f"bgresults+{bench.server.url()}", set_as_current=False)
+    writer = ResultWriter(bench.server)
+    places = {"follow", "add_done_callback", "_append_callback", "_own_condition"}
+    try:
+        with ResultWatcher.from_celery(app) as watcher:
+            assert watcher.wait_ready(WAIT)
+            points = then_once(app.AsyncResult(new_id()), 0)
+            numbers = [point.number for point in points if point.code.co_name in places]
+            assert places == {points[number - 1].code.co_name for number in numbers}
+            before = watcher.pending
+            for number in numbers:
+                place = f"after a signal at {points[number - 1]}"
+                result, forgotten = app.AsyncResult(new_id()), app.AsyncResult(new_id())
+                then_once(result, number)
+                called = threading.Event()
+                result.then(lambda _, called=called: called.set())
+                writer.write(result.id, 1)
+                assert called.wait(WAIT), f"the callback was not called, {place}"
+                then_once(forgotten, number)
+                forgotten.forget()
+                wait_until(lambda: watcher.pending == before, f"the end of the watch, {place}")
+    finally:
+        writer.close()
+        app.close()
+
+
+def then_once(result: AsyncResult[object], number: int) -> list[Point]:
+    """Call ``then()``, with a signal at a line of that, whose handler raises; returns the lines."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    tracer = LineTracer()
+    try:
+        with Interruption(tracer, number, interrupt), tracer.here():
+            result.then(lambda _: None)
     except KeyboardInterrupt:
         pass
     return tracer.points

@@ -68,7 +68,6 @@ class ResultConsumer(_Base):  # type: ignore[misc]  # Celery has no types
         if is_fulfilled(result) or id(result) in followed:
             return
         (future,) = self._watch([result.id], None, forever=False)
-        followed[id(result)] = (result, future)
 
         def ended(_: Any) -> None:
             followed.pop(id(result), None)
@@ -77,7 +76,13 @@ class ResultConsumer(_Base):  # type: ignore[misc]  # Celery has no types
             elif (error := _worth_telling(future)) is not None:
                 result.throw(error)
 
-        future.add_done_callback(ended)
+        try:
+            followed[id(result)] = (result, future)
+            future.add_done_callback(ended)
+        except BaseException:
+            # A signal handler raised: what calls nobody must not keep the next then() from following it.
+            self.forget(result)
+            raise
 
     def forget(self, result: Any) -> None:
         """Follow it no more. Also in the garbage collector, inside any lock."""
