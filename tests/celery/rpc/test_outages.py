@@ -9,8 +9,8 @@ import pytest
 from celery import Celery, group
 from kombu.exceptions import OperationalError
 
-from bgresults import AMQPOptions, BackendUnavailableError, RetryPolicy, WatcherClosedError
-from bgresults.integrations.celery import CeleryResultWatcher, GroupFutures
+from bgresults import AMQPOptions, BackendUnavailableError, ResultWatcher, RetryPolicy, WatcherClosedError
+from bgresults.integrations.celery import CeleryResultWatcher, GroupFutures, install
 from bgresults.options import Binding
 from bgresults.testing import FaultProxy
 from tests.support import wait_until
@@ -72,6 +72,15 @@ def test_a_broker_that_takes_no_password(
     assert isinstance(error, BackendUnavailableError)
     assert "check the user name" in str(error)
     assert "wrong" not in str(error)
+    assert not published.reply_to
+
+
+def test_what_delay_raises_with_the_drop_in(away: Celery, published: Published) -> None:
+    """As without it: call sites stay as they are, and so do their except clauses."""
+    install(away)
+    with ResultWatcher.from_celery(away), pytest.raises(OperationalError, match="reply queue") as raised:
+        away.tasks["add"].delay(1, 2)
+    assert isinstance(raised.value.__cause__, BackendUnavailableError)
     assert not published.reply_to
 
 

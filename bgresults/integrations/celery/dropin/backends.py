@@ -11,7 +11,9 @@ from celery.app.backends import by_url
 from celery.backends import redis as celery_redis
 from celery.backends import rpc as celery_rpc
 from celery.exceptions import ImproperlyConfigured
+from kombu.exceptions import OperationalError
 
+from bgresults.errors import BackendUnavailableError
 from bgresults.integrations.celery.dropin.consumer import ResultConsumer, RPCResultConsumer
 from bgresults.integrations.celery.dropin.fulfilling import is_fulfilled, is_set
 from bgresults.integrations.celery.dropin.promises import follow_from_then
@@ -139,8 +141,16 @@ class RPCBackend(Waiting, _CeleryRPCBackend):  # type: ignore[misc]
 
     @looks_after_queues
     def on_task_call(self, producer: Any, task_id: str) -> None:
-        """A task is about to be sent: have the queue there that its reply goes to."""
-        reply_queues(self.app).prepare(producer, task_id)
+        """A task is about to be sent: have the queue there that its reply goes to.
+
+        Raises:
+            kombu.exceptions.OperationalError: the broker cannot be used. It is what ``delay()`` raises then.
+            WatcherError: the queue cannot be had for another reason.
+        """
+        try:
+            reply_queues(self.app).prepare(producer, task_id)
+        except BackendUnavailableError as error:
+            raise OperationalError(str(error)) from error
 
     def get_task_meta(self, task_id: str, *args: Any, **kwargs: Any) -> Any:
         """The last state that came here."""
