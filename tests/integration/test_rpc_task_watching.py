@@ -101,6 +101,17 @@ def test_a_watch_while_the_queue_is_being_deleted(watcher: ResultWatcher, writer
     assert watcher.stats().queues_lost == 0
 
 
+def test_a_queue_that_is_made_again_as_soon_as_it_is_deleted(watcher: ResultWatcher, writer: ReplyWriter) -> None:
+    for task_id in new_ids(10):
+        given_up = watcher.watch(task_id)
+        consumed(writer, task_id)
+        assert given_up.cancel()
+        assert watcher.declare_for(task_id) == task_id
+        future = watcher.watch(task_id)
+        writer.write(task_id, task_id, 1)
+        assert future.result(WAIT) == 1
+
+
 def test_a_queue_goes_with_the_last_future(watcher: ResultWatcher, writer: ReplyWriter) -> None:
     resolved, failed, cancelled, dropped, expired = (watcher.watch(task_id) for task_id in new_ids(5))
     ids = [future.task_id for future in (resolved, failed, cancelled, dropped, expired)]

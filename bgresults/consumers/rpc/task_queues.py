@@ -229,8 +229,9 @@ class TaskQueues:
                 self._known.discard(task_id)
                 self._ghosts.discard(task_id)
                 if tag is not None:
-                    # Its consumer ends with it, of which the broker tells us.
+                    # The consumer would end with its queue; but one that is made anew at once would be in use still.
                     self._ids_by_tag.pop(tag, None)
+                    link.cancel_consumer(tag)
                 link.channel.queue_delete(queue=task_id, nowait=True)
 
     def _declare(self, link: Link) -> None:
