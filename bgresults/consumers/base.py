@@ -189,6 +189,9 @@ class BaseResultConsumer(abc.ABC):
         """
         return True
 
+    def sent_again(self, task_id: str) -> None:  # noqa: B027 - most keep nothing
+        """A task of this id is about to be sent: what is kept here of a former one is not its result. Any thread."""
+
     def at_hand(self, task_id: str) -> dict[str, Any] | None:
         """The final state of a task that succeeded, if it is here already and nothing came before it. Any thread.
 

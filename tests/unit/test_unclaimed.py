@@ -100,6 +100,37 @@ class TestClaiming:
         assert len(replies) == 1
 
 
+class TestSentOnceMore:
+    def test_what_is_here_is_not_its_result(self, replies: UnclaimedReplies) -> None:
+        replies.keep("a", reply("first"))
+        replies.supersede("a")
+        assert "a" not in replies
+        assert not replies.ended("a")
+        assert replies.only_success("a") is None
+
+    @pytest.mark.parametrize("final", [True, False])
+    def test_what_comes_next_is(self, replies: UnclaimedReplies, final: bool) -> None:
+        replies.keep("a", reply("1"))
+        replies.supersede("a")
+        replies.keep("a", reply("2", final=final))
+        assert len(replies) == 1
+        assert replies.ended("a") == final
+        assert bodies(replies.claim("a")) == ["2"]
+
+    def test_nothing_is_here(self, replies: UnclaimedReplies) -> None:
+        replies.supersede("a")
+        replies.keep("a", reply("1"))
+        assert bodies(replies.claim("a")) == ["1"]
+
+    def test_room(self, counters: Counters) -> None:
+        replies = room(counters, most=1)
+        replies.keep("a", reply())
+        replies.supersede("a")
+        assert len(replies) == 1
+        replies.keep("b", reply())
+        assert len(replies) == 1
+
+
 class TestBounds:
     def test_count(self, counters: Counters) -> None:
         replies = room(counters, most=3)

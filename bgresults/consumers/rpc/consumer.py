@@ -201,6 +201,9 @@ class ResultConsumer(BaseResultConsumer):
         replies = self._replies
         return any(task_id in replies for task_id in task_ids)
 
+    def sent_again(self, task_id: str) -> None:
+        self._replies.supersede(task_id)
+
     def at_hand(self, task_id: str) -> dict[str, Any] | None:
         return self._replies.at_hand(task_id)
 

@@ -86,6 +86,10 @@ class Replies:
             self._claimed.append(task_id)
         return self._unclaimed.ended(task_id)
 
+    def supersede(self, task_id: str) -> None:
+        """The task is about to be sent once more. Any thread."""
+        self._unclaimed.supersede(task_id)
+
     def restart(self, *, no_ack: bool = False) -> None:
         """The channel is a new one: what had not been handled had not been acknowledged either, and comes again.
 

@@ -61,6 +61,8 @@ class _Kept:
 
     at: float
     replies: list[Reply] = field(default_factory=list)
+    #: Whether it was sent once more since. Any thread writes.
+    superseded: bool = False
 
 
 class UnclaimedReplies:
@@ -81,20 +83,30 @@ class UnclaimedReplies:
         return self._count
 
     def __contains__(self, task_id: str) -> bool:
-        return task_id in self._tasks
+        return self._current(task_id) is not None
 
     def ended(self, task_id: str) -> bool:
         """Whether the final reply of a task is here."""
-        kept = self._tasks.get(task_id)
+        kept = self._current(task_id)
         return kept is not None and kept.replies[-1].final
 
     def only_success(self, task_id: str) -> Reply | None:
         """The reply with a task's value, if it is alone. Any thread: a look, while the owner may change all of it."""
-        kept = self._tasks.get(task_id)
+        kept = self._current(task_id)
         if kept is None:
             return None
         replies = kept.replies
         return replies[0] if len(replies) == 1 and replies[0].succeeded else None
+
+    def supersede(self, task_id: str) -> None:
+        """The task is sent once more: what is here says nothing about that. Any thread.
+
+        It goes when the owner has something better, or needs the room. What was claimed before is handed out all the
+        same: whoever asked for it asked for the former one.
+        """
+        kept = self._tasks.get(task_id)
+        if kept is not None:
+            kept.superseded = True
 
     def keep(self, task_id: str, reply: Reply) -> None:
         """Keep a reply, the newest of its task. A final one that was seen stands alone."""
@@ -102,7 +114,7 @@ class UnclaimedReplies:
         kept = self._tasks.pop(task_id, None)
         if kept is None:
             kept = _Kept(now)
-        elif reply.final and (reply.seen or kept.replies[-1].final):
+        elif kept.superseded or (reply.final and (reply.seen or kept.replies[-1].final)):
             self._forget(kept.replies)
             kept = _Kept(now)
         elif len(kept.replies) >= _STATES_OF_ONE:
@@ -130,6 +142,11 @@ class UnclaimedReplies:
             del self._tasks[task_id]
             self._forget(replies)
         return replies
+
+    def _current(self, task_id: str) -> _Kept | None:
+        """What is known of a task since it was sent last. Any thread."""
+        kept = self._tasks.get(task_id)
+        return None if kept is None or kept.superseded else kept
 
     def _make_room(self, now: float) -> None:
         # Tasks are in the order of their last reply, so the first one is the oldest.

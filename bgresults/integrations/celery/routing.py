@@ -121,6 +121,7 @@ class ReplyRouter:
 
     def announce(self, task_id: str) -> None:
         """A task is about to be sent while everything is routed, and the queue is there."""
+        self.forget((task_id,))
         self._here.prepared.append(task_id)
 
     def expected(self, task_id: str) -> str:
@@ -146,9 +147,12 @@ class ReplyRouter:
                 )
 
     def forget(self, task_ids: Iterable[str]) -> None:
-        """These are sent again, to come here."""
+        """These are sent, perhaps once more, and come here: what is known of the last time is not about that."""
+        consumer = self._watcher._session_here().consumer
         for task_id in task_ids:
             self._elsewhere.pop(task_id, None)
+            if consumer is not None:
+                consumer.sent_again(task_id)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -185,7 +189,7 @@ class ReplyRouter:
         elif given in (None, "", theirs):
             queue = here.queue or (self.expected(task_id) if announced and self._routes else None) or given
         if queue == self.expected(task_id):
-            self._elsewhere.pop(task_id, None)
+            self.forget((task_id,))
         elif queue:
             self._remember(task_id, queue)
         return queue

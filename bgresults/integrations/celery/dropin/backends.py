@@ -151,6 +151,9 @@ class RPCBackend(Waiting, _CeleryRPCBackend):  # type: ignore[misc]
             reply_queues(self.app).prepare(producer, task_id)
         except BackendUnavailableError as error:
             raise OperationalError(str(error)) from error
+        # It may have been sent before, and asked for.
+        self._states.forget(task_id)
+        self._cache.pop(task_id, None)
 
     def get_task_meta(self, task_id: str, *args: Any, **kwargs: Any) -> Any:
         """The last state that came here."""
