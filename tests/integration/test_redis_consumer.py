@@ -15,6 +15,7 @@ from bgresults.consumers.base import ConnectionLost
 from bgresults.consumers.redis import ResultConsumer
 from bgresults.testing import RedisServer
 from tests.integration.contract import ConsumerContract
+from tests.support import wait_until
 from tests.support.consumers import PURE_PYTHON, PYTHON_PARSER, Recorder, RedisBench, drain_until
 from tests.support.results import new_ids
 
@@ -148,6 +149,22 @@ class TestOnStateChange:
         drain_until(consumer, lambda: len(seen.states) == 2)
         assert isinstance(consumer, Noting)
         assert consumer.changes == ["PROGRESS", "SUCCESS"]
+
+
+def test_no_state_is_told_after_a_newer_one(bench: RedisBench, seen: Recorder) -> None:
+    """Consumed once more, twice: both answers say what was stored before the message."""
+    bench.writer.store("a", 1, "PROGRESS")
+    consumer = bench.consumer(seen)
+    consumer.start("a")
+    drain_until(consumer, lambda: seen.states)
+    before = calls_of(bench, "mget")
+    consumer.consume_from("a")
+    consumer.consume_from("a")
+    wait_until(lambda: calls_of(bench, "mget") == before + 2, "the server to answer both")
+    bench.send("a", 2, "PROGRESS")
+    drain_until(consumer, lambda: ("a", "PROGRESS", 2) in seen.states and settled(consumer))
+    results = [result for _, _, result in seen.states]
+    assert results == sorted(results)
 
 
 class TestOnWaitForPending:

@@ -19,6 +19,13 @@ def answer(reads: StoredReads, size: int = 0) -> Read:
     return reads.answered([b"x" * size if size else None for _ in oldest.ids])
 
 
+def sent(reads: StoredReads) -> Read:
+    """The next MGET."""
+    read = reads.next_read()
+    assert read is not None
+    return read
+
+
 def test_nothing_to_read() -> None:
     assert StoredReads().next_read() is None
 
@@ -117,49 +124,110 @@ class TestNews:
     def reads(self) -> StoredReads:
         made = StoredReads()
         made.want(["a"])
-        made.next_read()
         return made
+
+    @pytest.fixture
+    def read(self, reads: StoredReads) -> Read:
+        return sent(reads)
 
     def test_a_message_without_a_read(self) -> None:
         assert StoredReads().is_news("a", b"1")
 
-    def test_a_stored_state_and_nothing_else(self, reads: StoredReads) -> None:
-        assert reads.is_current("a", b"1")
+    def test_a_stored_state_and_nothing_else(self, reads: StoredReads, read: Read) -> None:
+        assert reads.is_current(read, "a", b"1")
 
-    def test_a_message_first(self, reads: StoredReads) -> None:
+    def test_a_message_first(self, reads: StoredReads, read: Read) -> None:
         assert reads.is_news("a", b"2")
-        assert not reads.is_current("a", b"1"), "the message is newer, or the same"
+        assert not reads.is_current(read, "a", b"1"), "the message is newer, or the same"
 
-    def test_the_same_message_after(self, reads: StoredReads) -> None:
-        assert reads.is_current("a", b"1")
+    def test_the_same_message_after(self, reads: StoredReads, read: Read) -> None:
+        assert reads.is_current(read, "a", b"1")
         assert not reads.is_news("a", b"1")
         assert reads.is_news("a", b"1"), "only once: a task may report the same again"
 
-    def test_another_message_after(self, reads: StoredReads) -> None:
-        assert reads.is_current("a", b"1")
+    def test_another_message_after(self, reads: StoredReads, read: Read) -> None:
+        assert reads.is_current(read, "a", b"1")
         assert reads.is_news("a", b"2")
         assert reads.is_news("a", b"1"), "something else came in between"
 
-    def test_ids_do_not_mix(self, reads: StoredReads) -> None:
-        assert reads.is_current("a", b"1")
+    def test_ids_do_not_mix(self, reads: StoredReads, read: Read) -> None:
+        assert reads.is_current(read, "a", b"1")
         assert reads.is_news("b", b"1")
 
-    def test_cancelled_and_wanted_again(self, reads: StoredReads) -> None:
-        assert reads.is_current("a", b"1")
+    def test_cancelled_and_wanted_again(self, reads: StoredReads, read: Read) -> None:
+        assert reads.is_current(read, "a", b"1")
         reads.cancel(["a"])
         reads.want(["a"])
         assert reads.is_news("a", b"1")
+
+    def test_a_message_before_it_was_sent(self, reads: StoredReads) -> None:
+        assert reads.is_news("a", b"2")
+        assert not reads.is_current(sent(reads), "a", b"2")
+
+    def test_two_reads_of_one_id(self, reads: StoredReads, read: Read) -> None:
+        """Watched twice. The second answer is on its way while the first is told, and is older than the message."""
+        reads.want(["a"])
+        second = sent(reads)
+        assert reads.answered([b"1"]) is read
+        assert reads.is_current(read, "a", b"1")
+        reads.handled()
+        assert reads.is_news("a", b"2")
+        assert reads.answered([b"1"]) is second
+        assert not reads.is_current(second, "a", b"1")
+
+    def test_two_reads_that_are_answered_together(self, reads: StoredReads, read: Read) -> None:
+        reads.want(["a"])
+        second = sent(reads)
+        reads.answered([b"1"])
+        reads.answered([b"1"])
+        assert reads.is_news("a", b"2")
+        assert not reads.is_current(read, "a", b"1")
+        assert not reads.is_current(second, "a", b"1")
+
+    def test_two_reads_and_a_cancel_between(self, reads: StoredReads, read: Read) -> None:
+        reads.cancel(["a"])
+        reads.want(["a"])
+        second = sent(reads)
+        reads.answered([b"1"])
+        assert reads.is_current(read, "a", b"1")
+        reads.handled()
+        assert reads.is_news("a", b"2")
+        reads.answered([b"1"])
+        assert not reads.is_current(second, "a", b"1")
+
+    def test_wanted_once_more_after_a_message(self, reads: StoredReads, read: Read) -> None:
+        """Whoever has asked later was not told by that message."""
+        assert reads.is_news("a", b"2")
+        reads.want(["a"])
+        second = sent(reads)
+        reads.answered([b"1"])
+        assert not reads.is_current(read, "a", b"1")
+        reads.answered([b"2"])
+        assert reads.is_current(second, "a", b"2")
+
+    def test_in_both_queues(self, reads: StoredReads) -> None:
+        reads.want(["a"], resync=True)
+        first = sent(reads)
+        assert first.resync
+        assert reads.is_news("a", b"2")
+        assert not reads.is_current(first, "a", b"2")
+        second = sent(reads)
+        assert not reads.is_current(second, "a", b"2")
+        reads.want(["a"])
+        reads.forget("a")
+        assert reads.next_read() is None
 
     def test_what_ended_takes_no_room(self) -> None:
         reads = StoredReads()
         for number in range(1000):
             task_id = f"id{number}"
             reads.want([task_id])
-            answer(reads)
+            if number % 3:
+                reads.is_news(task_id, b"1")
+            read = answer(reads)
             if number % 2:
-                reads.is_current(task_id, b"1")
+                reads.is_current(read, task_id, b"1")
                 reads.cancel([task_id])
-            else:
-                reads.settle(task_id)
-        assert (reads._awaited, reads._heard, reads._told) == (set(), set(), {})
+            reads.handled()
+        assert (reads._awaited, reads._heard, reads._told, reads._unhandled) == (set(), set(), {}, [])
         assert len(reads._queued) == 0

@@ -159,6 +159,8 @@ class ResultConsumer(BaseResultConsumer):
         if links is None:
             raise ConnectionLost(f"{self.address.text}: not connected")
         now = time.monotonic()
+        # Also what an exception left behind in the last turn.
+        self._stored.handled()
         self._flush(now)
         ready = links.wait(0.0 if links.unread else self._patience(timeout, now))
         # Read, but not handled yet: what the subscriber has is older or the same.
@@ -251,13 +253,12 @@ class ResultConsumer(BaseResultConsumer):
         for task_id, payload in zip(read.ids, values, strict=True):
             # Asked for each: a callback may fork, and a child consumes nothing.
             if payload is None or task_id not in self._subscriptions.wanted:
-                self._stored.settle(task_id)
                 continue
             meta = self._decode(task_id, payload)
             if meta is None:
                 continue
             final = meta["status"] in READY_STATES
-            if not final and not self._stored.is_current(task_id, payload):
+            if not final and not self._stored.is_current(read, task_id, payload):
                 self.counters.duplicate += 1
                 continue
             if final and read.resync:

@@ -5,7 +5,8 @@ The server answers one MGET in one piece, and holds that piece in memory until w
 
 A stored state and a message may say the same, and may cross. A stored state that is not final is dropped if a message
 for its id came since the read was wanted, since the message is newer or the same; and a message that repeats, byte for
-byte, the stored state just told is a repetition.
+byte, the stored state just told is a repetition. An id that is wanted once more may be in several reads at a time: each
+knows for itself which messages came since.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ IN_FLIGHT = 2
 
 
 class Read:
-    """One MGET on its way."""
+    """One MGET on its way, and the ids for which a message has come meanwhile: also others than its own."""
 
-    __slots__ = ("ids", "resync")
+    __slots__ = ("heard", "ids", "resync")
 
-    def __init__(self, ids: list[str], *, resync: bool) -> None:
+    def __init__(self, ids: list[str], heard: set[str], *, resync: bool) -> None:
         self.ids = ids
+        self.heard = heard
         self.resync = resync
 
 
@@ -42,7 +44,9 @@ class StoredReads:
         self._queued = IdQueue()
         self._resync = IdQueue()
         self._in_flight: deque[Read] = deque()
-        # Ids to be read; and those for which a message has come meanwhile.
+        # Answered in this turn. The messages that come in the same turn are looked at first.
+        self._unhandled: list[Read] = []
+        # Ids that are queued; and those for which a message has come meanwhile.
         self._awaited: set[str] = set()
         self._heard: set[str] = set()
         # Stored states that were told, none of them final, until a message for their id comes.
@@ -88,13 +92,20 @@ class StoredReads:
             return None
         resync = bool(self._resync)
         queue = self._resync if resync else self._queued
-        read = Read(queue.pop(self._chunk), resync=resync)
+        ids = queue.pop(self._chunk)
+        self._awaited.difference_update(ids)
+        if resync:
+            # Those that were wanted once more are in the other queue as well.
+            self._awaited.update(task_id for task_id in ids if task_id in self._queued)
+        read = Read(ids, self._heard.intersection(ids) if self._heard else set(), resync=resync)
+        self._heard &= self._awaited
         self._in_flight.append(read)
         return read
 
     def answered(self, values: Sequence[bytes | None]) -> Read:
         """The answer to the oldest MGET has come; adapts the size of the next ones to it."""
         read = self._in_flight.popleft()
+        self._unhandled.append(read)
         size = sum(len(value) for value in values if value)
         if size <= ANSWER_BYTES // 4:
             self._chunk = min(MAX_CHUNK, max(self._chunk, 4 * len(read.ids)))
@@ -102,32 +113,32 @@ class StoredReads:
             self._chunk = max(1, min(MAX_CHUNK, len(read.ids) * ANSWER_BYTES // size))
         return read
 
+    def handled(self) -> None:
+        """All that was answered has been dealt with, or never will be."""
+        self._unhandled.clear()
+
     def is_news(self, task_id: str, payload: bytes) -> bool:
         """A message that is not final has come for an id: whether it says something that the stored state did not."""
+        # To whichever reads it matters: to look for the id among those of each would cost more.
+        for read in (*self._in_flight, *self._unhandled):
+            read.heard.add(task_id)
         if task_id in self._awaited:
             self._heard.add(task_id)
         return self._told.pop(task_id, None) != payload
 
-    def is_current(self, task_id: str, payload: bytes) -> bool:
+    def is_current(self, read: Read, task_id: str, payload: bytes) -> bool:
         """A stored state that is not final was read: whether no message for its id came since."""
-        heard = task_id in self._heard
-        self.settle(task_id)
-        if heard:
+        if task_id in read.heard:
             return False
         self._told[task_id] = payload
         return True
-
-    def settle(self, task_id: str) -> None:
-        """The read of an id has been dealt with; another one may have been wanted meanwhile."""
-        if task_id not in self._queued and task_id not in self._resync:
-            self._awaited.discard(task_id)
-            self._heard.discard(task_id)
 
     def restart(self) -> None:
         """The connection is new: what was on its way is lost, and what is wanted will be wanted again."""
         self._queued = IdQueue()
         self._resync = IdQueue()
         self._in_flight.clear()
+        self._unhandled.clear()
         self._awaited.clear()
         self._heard.clear()
         self._told.clear()
