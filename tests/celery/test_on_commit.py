@@ -178,6 +178,28 @@ def test_that_is_interrupted(watcher: CeleryResultWatcher, sent: list[str], monk
     assert watcher.pending == 0
 
 
+@pytest.mark.parametrize("reason", ["no Django", "no such database"])
+def test_where_it_cannot_be_promised(
+    watcher: CeleryResultWatcher, sent: list[str], monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """The caller gets an exception and no future: what a callback would keep alive is not watched any more."""
+    from django.utils.connection import ConnectionDoesNotExist
+
+    assert watcher.wait_ready(WAIT)
+    options: dict[str, Any] = {"on_update": print, "revoke_on_timeout": True}
+    with monkeypatch.context() as patched:
+        if reason == "no Django":
+            patched.setitem(sys.modules, "django.db", None)
+            with pytest.raises(ImportError, match="needs Django"):
+                watcher.submit_on_commit("add", (1, 2), **options)
+        else:
+            with pytest.raises(ConnectionDoesNotExist):
+                watcher.submit_on_commit("add", (1, 2), using="nowhere", **options)
+    assert watcher.pending == 0
+    wait_until(lambda: watcher.stats().subscribed == 0, "the end of the subscription")
+    assert not sent
+
+
 def test_eagerly(new_app: NewApp, from_celery: FromCelery) -> None:
     from django.db import transaction
 

@@ -206,11 +206,15 @@ class Submission:
         except Exception as error:  # noqa: BLE001 - whatever kept it from being sent is the outcome
             self._fail(error)
         except BaseException:
-            take_back(self._watcher._session_here(), list(self._futures))
-            for future in self._futures:
-                # Somebody has those of submit_on_commit(), and nobody else would end them.
-                future.cancel()
+            self.abandon()
             raise
+
+    def abandon(self) -> None:
+        """Cancel its futures, here and now: the caller gets an exception instead of them."""
+        take_back(self._watcher._session_here(), list(self._futures))
+        for future in self._futures:
+            # Somebody has those of submit_on_commit(), and nobody else would end them.
+            future.cancel()
 
     def give_up(self) -> None:
         """Cancel its futures: it will not be sent. Possibly in the garbage collector."""

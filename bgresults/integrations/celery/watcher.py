@@ -179,5 +179,10 @@ class CeleryResultWatcher(AppWatcher):
         """
         request = Request(task, args, kwargs, lifetime, on_update, expires, revoke_on_timeout, task_id, options)
         submission = prepare(self, request)
-        on_commit(submission.send, submission.give_up, using)
-        return submission.watched
+        try:
+            on_commit(submission.send, submission.give_up, using)
+            return submission.watched
+        except BaseException:
+            # No Django, no such database, or a signal handler raised: the caller gets no futures.
+            submission.abandon()
+            raise
