@@ -186,10 +186,11 @@ class Scene:
 
     def bury(self) -> bool:
         """If the thread has met a bug: let it end what it has to end, and begin a new book. Whether it was so."""
-        if self.session.ended is None or self.closing:
+        dead = self.session
+        if dead.ended is None or self.closing:
             return False
         self.come_to_rest()
-        if self.session.ended is None:
+        if self.session is not dead:
             # Calls that came in between: one was told of it, and the next one has begun anew.
             return False
         self.book.look(self.clock.now)

@@ -61,7 +61,8 @@ class Order:
     def states(self, now: float) -> Iterator[bytes]:
         """The bodies that a worker writes, the final one last."""
         if self.kind == "garbage":
-            yield _GARBAGE
+            # With its id, by which whoever listens knows one that was given up.
+            yield _GARBAGE + f'"task_id": "{self.task_id}"'.encode()
         elif self.kind == "failure":
             described = {"exc_type": "ValueError", "exc_message": [self.task_id], "exc_module": "builtins"}
             yield state_body(self.task_id, "FAILURE", described, traceback="Traceback ...")
