@@ -116,6 +116,44 @@ def test_the_broker_has_done_what_it_was_asked_and_nobody_was_told(rabbitmq_url:
         bench.close()
 
 
+def test_a_queue_is_deleted_on_the_next_connection(rabbitmq_url: str, seen: Recorder) -> None:
+    """The connection was lost when the broker was about to be told."""
+    bench = RpcBench(rabbitmq_url, "task")
+    try:
+        consumer = bench.consumer(seen, auto_reconnect=False)
+        kept, cancelled = new_ids(2)
+        consumer.start(None, no_ack=False)
+        consumer.consume_from_many([kept, cancelled])
+        drain_until(consumer, lambda: bench.asked_for() == {kept, cancelled})
+        bench.cut(consumer)
+        consumer.cancel_for(cancelled)
+        with pytest.raises(ConnectionLost):
+            consumer.drain_events(0)
+        assert bench.writer.exists(cancelled)
+        consumer.reconnect()
+        drain_until(consumer, lambda: not bench.writer.exists(cancelled))
+        assert bench.writer.exists(kept)
+    finally:
+        bench.close()
+
+
+def test_a_farewell_that_failed_is_not_made_up_for(rabbitmq_url: str, seen: Recorder) -> None:
+    """Started again, a consumer wants what is in its queues."""
+    bench = RpcBench(rabbitmq_url, "task")
+    try:
+        consumer = bench.consumer(seen, auto_reconnect=False)
+        task_id = new_id()
+        consumer.start(task_id, no_ack=False)
+        bench.cut(consumer)
+        consumer.stop()
+        bench.send(task_id, 1)
+        consumer.start(None, no_ack=False)
+        drain_until(consumer, lambda: seen.states)
+        assert (seen.states, consumer.counters.queues_lost) == ([(task_id, "SUCCESS", 1)], 0)
+    finally:
+        bench.close()
+
+
 def test_our_former_self_gets_no_replies(rabbitmq_url: str, seen: Recorder) -> None:
     """The link was dead, and the broker has not noticed: it would share the replies out between the two of us."""
     bench = RpcBench(rabbitmq_url, "process")

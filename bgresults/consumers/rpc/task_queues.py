@@ -70,6 +70,9 @@ class TaskQueues:
             # This connection may be lost before the ghosts of the last one are.
             ghosts |= self._ghosts
         self._wanted = dict.fromkeys(task_ids)
+        for task_id in self._wanted:
+            # A farewell that failed would have deleted all.
+            self._unwanted.pop(task_id, None)
         # Those that have yet to be deleted may be wanted again before they are.
         self._ghosts = ghosts & {*self._wanted, *self._unwanted}
         self._ghosts_until = now + _GHOST_HEARTBEATS * max(self._options.heartbeat, 1)
@@ -115,7 +118,7 @@ class TaskQueues:
         if link is None:
             return
         self._tell_of_the_gone()
-        self._delete(link, _some(self._unwanted, _PER_BATCH))
+        self._delete(link)
         self._declare(link)
         for task_id in [task_id for task_id, due in self._later.items() if due <= now]:
             del self._later[task_id]
@@ -135,7 +138,7 @@ class TaskQueues:
         for task_id in self._active:
             self._unwanted[task_id] = None
         while self._unwanted:
-            self._delete(link, _some(self._unwanted, _PER_BATCH))
+            self._delete(link)
         self._known.clear()
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -220,19 +223,25 @@ class TaskQueues:
             task_id = self._gone.pop()
             self._owner._queues_lost([task_id], task_id)
 
-    def _delete(self, link: Link, task_ids: list[str]) -> None:
+    def _delete(self, link: Link) -> None:
+        task_ids = list(itertools.islice(self._unwanted, _PER_BATCH))
         if not task_ids:
             return
         with link.asking():
             for task_id in task_ids:
-                tag = self._active.pop(task_id, None)
-                self._known.discard(task_id)
-                self._ghosts.discard(task_id)
+                tag = self._active.get(task_id)
                 if tag is not None:
                     # The consumer would end with its queue; but one that is made anew at once would be in use still.
-                    self._ids_by_tag.pop(tag, None)
                     link.cancel_consumer(tag)
                 link.channel.queue_delete(queue=task_id, nowait=True)
+        # Not before: they are deleted on the next connection, if this one is lost.
+        for task_id in task_ids:
+            del self._unwanted[task_id]
+            self._known.discard(task_id)
+            self._ghosts.discard(task_id)
+            tag = self._active.pop(task_id, None)
+            if tag is not None:
+                self._ids_by_tag.pop(tag, None)
 
     def _declare(self, link: Link) -> None:
         while self._declarations:
