@@ -137,6 +137,25 @@ def test_a_queue_is_deleted_on_the_next_connection(rabbitmq_url: str, seen: Reco
         bench.close()
 
 
+def test_nothing_has_been_caught_up_with_on_a_connection_that_is_lost(rabbitmq_url: str, seen: Recorder) -> None:
+    """The broker had been asked, and what it sent before its answer comes again."""
+    bench = RpcBench(rabbitmq_url, "process")
+    known_by_then: list[dict[str, Any]] = []
+    try:
+        consumer = bench.consumer(seen, auto_reconnect=False)
+        consumer.start("a", no_ack=False)
+        bench.send("a", 1)
+        consumer.catch_up(lambda _: known_by_then.append(seen.values))
+        # A started one asks, and handles nothing.
+        consumer.start(None, no_ack=False)
+        bench.cut(consumer)
+        consumer.reconnect()
+        drain_until(consumer, lambda: known_by_then)
+        assert known_by_then == [{"a": 1}]
+    finally:
+        bench.close()
+
+
 def test_a_farewell_that_failed_is_not_made_up_for(rabbitmq_url: str, seen: Recorder) -> None:
     """Started again, a consumer wants what is in its queues."""
     bench = RpcBench(rabbitmq_url, "task")

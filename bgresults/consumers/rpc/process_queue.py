@@ -48,6 +48,9 @@ class ProcessQueue:
         self._link, self._no_ack = link, no_ack
         self._ids = dict.fromkeys(task_ids)
         self._was_cancelled = False
+        # What was on its way to us when the broker was asked comes again.
+        self._catching_up = self._caught_up + self._catching_up
+        self._caught_up = []
         self._set_up(link)
 
     def consume(self, task_ids: Iterable[str]) -> None:
