@@ -160,7 +160,7 @@ def test_all_of_it_was_stored_already(
         wait_until(future.done, "the stored result")
         follow(future, before)
 
-    monkeypatch.setattr("bgresults.integrations.celery.submission.follow", follow_late)
+    monkeypatch.setattr("bgresults.integrations.celery.following.follow", follow_late)
     future = watcher.watch(chained)
     assert isinstance(future.exception(0), KeyError)
     assert future.meta is not None

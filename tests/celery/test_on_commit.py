@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from bgresults.integrations.celery import CeleryResultFuture, CeleryResultWatche
 from bgresults.testing import RedisServer
 from tests.support import wait_until
 from tests.support.results import new_id
+from tests.support.stops import Interruption, LineTracer, Point, distinct
 
 django = pytest.importorskip("django", reason="Django is not installed: pip install Django")
 
@@ -176,6 +178,46 @@ def test_that_is_interrupted(watcher: CeleryResultWatcher, sent: list[str], monk
         futures.append(watcher.submit_on_commit("add", (1, 2)))
     assert futures[0].cancelled()
     assert watcher.pending == 0
+
+
+# An exception out of a signal handler that was called in the middle of a destructor has nowhere to go.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("many", [False, True], ids=["a task", "a group"])
+def test_interrupted_while_it_cannot_be_sent(
+    watcher: CeleryResultWatcher, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    """A signal handler raises at any line of what is done after the commit, where the broker is away."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no broker")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    hooks: list[Callable[[], None]] = []
+    monkeypatch.setattr(Celery, "send_task", fail)
+    # Its place is taken: an exception in the middle of Django's own commit would leave the connection in any state.
+    monkeypatch.setattr("django.db.transaction.on_commit", lambda hook, using: hooks.append(hook))
+    assert watcher.wait_ready(WAIT)
+
+    def submit() -> Any:
+        one = watcher.app.signature("add", (1, 2))
+        return watcher.submit_on_commit(group(one, one, app=watcher.app) if many else one, on_update=print)
+
+    def commit(number: int) -> list[Point]:
+        tracer = LineTracer()
+        with contextlib.suppress(KeyboardInterrupt), Interruption(tracer, number, interrupt), tracer.here():
+            hooks.pop()()
+        return tracer.points
+
+    submit()
+    points = commit(0)
+    assert "_fail" in {point.code.co_name for point in points}
+    for number in distinct(points, 1):
+        future = submit()
+        commit(number)
+        wait_until(future.done, f"the end, after a signal at {points[number - 1]}", interval=0.001)
+    wait_until(lambda: not watcher.pending, "nobody to wait")
 
 
 @pytest.mark.parametrize("reason", ["no Django", "no such database"])

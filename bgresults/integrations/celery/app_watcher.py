@@ -14,13 +14,13 @@ from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture, UpdateCallback
 from bgresults.integrations.celery.applications import name_of
 from bgresults.integrations.celery.eager import finished_future
+from bgresults.integrations.celery.following import watch_following
 from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.groups import GroupFutures
 from bgresults.integrations.celery.revoking import Revoker
 from bgresults.integrations.celery.routing import ReplyRoute, ReplyRouter, route_all
 from bgresults.integrations.celery.sending import without_subscribing
 from bgresults.integrations.celery.settings import read_settings
-from bgresults.integrations.celery.submission import watch_following
 from bgresults.lifetimes import DEFAULT_LIFETIME, DefaultLifetime
 from bgresults.options import RetryPolicy
 from bgresults.session import SessionSettings

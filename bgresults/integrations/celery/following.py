@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from celery import states
 
+from bgresults.integrations.celery.futures import CeleryResultFuture, abandon
 from bgresults.integrations.celery.groups import leaves_of
 from bgresults.meta import TaskMeta
 from bgresults.task_exceptions import exception_from
 
 if TYPE_CHECKING:
-    from bgresults.futures import ResultFuture
-    from bgresults.integrations.celery.futures import CeleryResultFuture
+    from bgresults.futures import ResultFuture, UpdateCallback
+    from bgresults.integrations.celery.app_watcher import AppWatcher
 
-__all__ = ["follow", "steps_before", "steps_of_leaves"]
+__all__ = ["follow", "steps_before", "steps_of_leaves", "watch_following"]
 
 
 def steps_before(result: Any) -> list[str]:
@@ -57,6 +58,32 @@ def _collect_ancestors(result: Any, found: list[str]) -> None:
                 # A member of a group may be the last step of a chain of its own.
                 _collect_ancestors(leaf, found)
         step = getattr(step, "parent", None)
+
+
+def watch_following(
+    watcher: AppWatcher, results: Sequence[Any], lifetime: Any, on_update: UpdateCallback | None
+) -> list[CeleryResultFuture]:
+    """Watch all single results in these, and end each as soon as something before it has failed.
+
+    Returns:
+        A future for each single result, in order.
+    """
+    leaves = [leaf for result in results for leaf in leaves_of(result)]
+    before = {leaf: steps for result in results for leaf, steps in steps_of_leaves(result).items()}
+    steps = {step for found in before.values() for step in found}
+    # First those whose futures nobody but us will hold: if anything is refused, they go by themselves.
+    unseen = sorted(steps.difference(before))
+    known = dict(zip(unseen, watcher._watch_results(unseen, lifetime, None), strict=True))
+    futures = watcher._watch_results(leaves, lifetime, on_update)
+    try:
+        known.update(zip((future.task_id for future in futures), futures, strict=True))
+        for future in futures:
+            follow(future, [known[step] for step in before.get(future.task_id, ()) if step != future.task_id])
+        return futures
+    except BaseException:
+        # A signal handler raised: the caller gets no futures.
+        abandon(watcher, futures)
+        raise
 
 
 def follow(future: CeleryResultFuture, before: Sequence[ResultFuture]) -> None:

@@ -9,11 +9,14 @@ from celery._state import task_join_will_block
 from celery.result import E_WOULDBLOCK
 
 from bgresults.futures import ResultFuture, UpdateCallback
+from bgresults.registration import take_back
 
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["CeleryResultFuture"]
+    from bgresults.integrations.celery.app_watcher import AppWatcher
+
+__all__ = ["CeleryResultFuture", "abandon"]
 
 
 class CeleryResultFuture(ResultFuture):
@@ -59,3 +62,10 @@ class CeleryResultFuture(ResultFuture):
         if task_join_will_block():
             raise RuntimeError(E_WOULDBLOCK)
         super()._refuse_to_block()
+
+
+def abandon(watcher: AppWatcher, futures: Sequence[CeleryResultFuture]) -> None:
+    """Cancel futures that nobody else would end; they may have been taken out of the registry already."""
+    take_back(watcher._session_here(), list(futures))
+    for future in futures:
+        future.cancel()

@@ -34,8 +34,9 @@ class _OnCommit:
         self._called = False
 
     def __call__(self) -> None:
-        self._called = True
         self._send()
+        # Not before: an exception out of a signal handler may have kept it from beginning.
+        self._called = True
 
     def __del__(self) -> None:
         if not self._called:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,8 @@ from celery.result import EagerResult
 from bgresults.errors import NotWatchableError, WatcherError
 from bgresults.futures import UpdateCallback
 from bgresults.integrations.celery.eager import finish, finished_future
-from bgresults.integrations.celery.following import follow, steps_of_leaves
-from bgresults.integrations.celery.futures import CeleryResultFuture
+from bgresults.integrations.celery.following import steps_of_leaves, watch_following
+from bgresults.integrations.celery.futures import CeleryResultFuture, abandon
 from bgresults.integrations.celery.groups import GroupFutures, gathered, leaves_of, needs_chord
 from bgresults.integrations.celery.sending import Shipment, eager_sender, shipment_of, without_subscribing
 from bgresults.lifetimes import DefaultLifetime
@@ -24,7 +24,7 @@ from bgresults.watcher import ResultWatcher
 if TYPE_CHECKING:
     from bgresults.integrations.celery.app_watcher import AppWatcher
 
-__all__ = ["Request", "Submission", "prepare", "run_request", "watch_following"]
+__all__ = ["Request", "Submission", "run_request", "submit"]
 
 
 @dataclass
@@ -53,12 +53,27 @@ class Request:
         return with_it
 
 
-def prepare(watcher: AppWatcher, request: Request) -> Submission:
-    """Watch what will be sent.
+def submit(
+    watcher: AppWatcher, request: Request, send: Callable[[Submission], object]
+) -> CeleryResultFuture | GroupFutures:
+    """Watch what will be sent, and have it sent, now or later, by ``send``.
 
     Raises:
-        As ``CeleryResultWatcher.submit()``.
+        As ``CeleryResultWatcher.submit()``, or as ``send``: nothing is watched any more.
     """
+    submission = _packed(watcher, request)
+    try:
+        watched = submission.watch(request)
+        send(submission)
+        return watched
+    except BaseException:
+        # Also when a signal handler raised, at whatever line: the caller gets no futures.
+        submission.abandon()
+        raise
+
+
+def _packed(watcher: AppWatcher, request: Request) -> Submission:
+    """What will be sent; nothing is watched yet."""
     eager = bool(watcher.app.conf.task_always_eager)
     if not eager:
         seconds = watcher._seconds(request.lifetime)
@@ -72,18 +87,7 @@ def prepare(watcher: AppWatcher, request: Request) -> Submission:
         shipment = shipment_of(
             watcher.app, request.task, request.args, request.kwargs, _task_id(request), request.options
         )
-    if eager:
-        futures = [CeleryResultFuture(key, watcher, request.on_update) for key in shipment.ids()]
-    else:
-        results = [shipment.result] if shipment.header is None else [shipment.header, shipment.result]
-        steps = (step for result in results for before in steps_of_leaves(result).values() for step in before)
-        watcher._router.forget([*shipment.ids(), *steps])
-        futures = watch_following(watcher, results, request.lifetime, request.on_update)
-    submission = Submission(watcher, shipment, futures, eager=eager)
-    if request.revoke_on_timeout:
-        for future in futures:
-            future.add_done_callback(watcher._revoker.when_expired)
-    return submission
+    return Submission(watcher, shipment, eager=eager)
 
 
 def run_request(watcher: AppWatcher, request: Request) -> CeleryResultFuture | GroupFutures:
@@ -113,27 +117,6 @@ def run_request(watcher: AppWatcher, request: Request) -> CeleryResultFuture | G
     return GroupFutures(str(result.id), result, futures) if hasattr(result, "results") else futures[0]
 
 
-def watch_following(
-    watcher: AppWatcher, results: Sequence[Any], lifetime: Any, on_update: UpdateCallback | None
-) -> list[CeleryResultFuture]:
-    """Watch all single results in these, and end each as soon as something before it has failed.
-
-    Returns:
-        A future for each single result, in order.
-    """
-    leaves = [leaf for result in results for leaf in leaves_of(result)]
-    before = {leaf: steps for result in results for leaf, steps in steps_of_leaves(result).items()}
-    steps = {step for found in before.values() for step in found}
-    # First those whose futures nobody but us will hold: if anything is refused, they go by themselves.
-    unseen = sorted(steps.difference(before))
-    known = dict(zip(unseen, watcher._watch_results(unseen, lifetime, None), strict=True))
-    futures = watcher._watch_results(leaves, lifetime, on_update)
-    known.update(zip((future.task_id for future in futures), futures, strict=True))
-    for future in futures:
-        follow(future, [known[step] for step in before.get(future.task_id, ()) if step != future.task_id])
-    return futures
-
-
 class _Nothing:
     """A group without members."""
 
@@ -159,34 +142,71 @@ def _task_id(request: Request) -> str | None:
 
 
 class Submission:
-    """Sent once, or given up.
+    """Watched, and then sent once, or given up.
 
     Args:
         watcher: whose futures these are.
         shipment: what will be sent.
-        futures: one for each of its ids.
         eager: whether sending it runs it, here and now.
-
-    Attributes:
-        watched: for the user: a future, or those of a group.
     """
 
-    def __init__(
-        self,
-        watcher: AppWatcher,
-        shipment: Shipment,
-        futures: Sequence[CeleryResultFuture],
-        *,
-        eager: bool,
-    ) -> None:
+    def __init__(self, watcher: AppWatcher, shipment: Shipment, *, eager: bool) -> None:
         self._watcher = watcher
         self._shipment = shipment
-        self._futures = list(futures)
         self._eager = eager
-        self.watched = _for_the_user(shipment, self._futures)
+        # One for each of the shipment's ids.
+        self._futures: list[CeleryResultFuture] = []
+        self._watched: CeleryResultFuture | GroupFutures | None = None
+
+    def watch(self, request: Request) -> CeleryResultFuture | GroupFutures:
+        """Make its futures.
+
+        Returns:
+            What the user gets: a future, or those of a group.
+
+        Raises:
+            As ``CeleryResultWatcher.watch()``.
+        """
+        watcher, shipment = self._watcher, self._shipment
+        if self._eager:
+            self._futures = [CeleryResultFuture(key, watcher, request.on_update) for key in shipment.ids()]
+        else:
+            results = [shipment.result] if shipment.header is None else [shipment.header, shipment.result]
+            steps = (step for result in results for before in steps_of_leaves(result).values() for step in before)
+            watcher._router.forget([*shipment.ids(), *steps])
+            self._futures = watch_following(watcher, results, request.lifetime, request.on_update)
+        self._watched = watched = _for_the_user(shipment, self._futures)
+        if request.revoke_on_timeout:
+            for future in self._futures:
+                future.add_done_callback(watcher._revoker.when_expired)
+        return watched
 
     def send(self) -> None:
         """Send it. If that fails, all its futures end with the reason."""
+        try:
+            self._send_or_fail()
+        except BaseException:
+            # Somebody has those of submit_on_commit(), and what was to end them was interrupted.
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Cancel its futures, here and now."""
+        abandon(self._watcher, self._futures)
+        if self._watched is not None:
+            # Members of a group that had ended may have been kept from telling it.
+            self._watched.cancel()
+
+    def give_up(self) -> None:
+        """Cancel its futures: it will not be sent. Possibly in the garbage collector."""
+        for future in self._futures:
+            if self._eager:
+                # No drain thread has heard of it.
+                future.cancel()
+            else:
+                self._watcher._abandoned(future)
+
+    def _send_or_fail(self) -> None:
         if any(_refused(future) for future in self._futures):
             # The backend cannot be used: nobody would learn of the results.
             return
@@ -205,25 +225,6 @@ class Submission:
                 self._compare(self._shipment.send())
         except Exception as error:  # noqa: BLE001 - whatever kept it from being sent is the outcome
             self._fail(error)
-        except BaseException:
-            self.abandon()
-            raise
-
-    def abandon(self) -> None:
-        """Cancel its futures, here and now: the caller gets an exception instead of them."""
-        take_back(self._watcher._session_here(), list(self._futures))
-        for future in self._futures:
-            # Somebody has those of submit_on_commit(), and nobody else would end them.
-            future.cancel()
-
-    def give_up(self) -> None:
-        """Cancel its futures: it will not be sent. Possibly in the garbage collector."""
-        for future in self._futures:
-            if self._eager:
-                # No drain thread has heard of it.
-                future.cancel()
-            else:
-                self._watcher._abandoned(future)
 
     def _prepare_replies(self) -> tuple[Collection[str], str | None]:
         """Where results come as replies, have the queues there before anybody replies to them.

@@ -10,7 +10,7 @@ from bgresults.integrations.celery.futures import CeleryResultFuture
 from bgresults.integrations.celery.groups import GroupFutures
 from bgresults.integrations.celery.on_commit import on_commit
 from bgresults.integrations.celery.sendable import ManyTasks, OneTask, SomeTasks
-from bgresults.integrations.celery.submission import Request, prepare, run_request
+from bgresults.integrations.celery.submission import Request, Submission, run_request, submit
 from bgresults.lifetimes import DEFAULT_LIFETIME, DefaultLifetime
 
 __all__ = ["CeleryResultWatcher"]
@@ -101,9 +101,7 @@ class CeleryResultWatcher(AppWatcher):
         request = Request(task, args, kwargs, lifetime, on_update, expires, revoke_on_timeout, task_id, options)
         if self.app.conf.task_always_eager:
             return run_request(self, request)
-        submission = prepare(self, request)
-        submission.send()
-        return submission.watched
+        return submit(self, request, Submission.send)
 
     @overload
     def submit_on_commit(
@@ -178,11 +176,4 @@ class CeleryResultWatcher(AppWatcher):
             As :meth:`submit`.
         """
         request = Request(task, args, kwargs, lifetime, on_update, expires, revoke_on_timeout, task_id, options)
-        submission = prepare(self, request)
-        try:
-            on_commit(submission.send, submission.give_up, using)
-            return submission.watched
-        except BaseException:
-            # No Django, no such database, or a signal handler raised: the caller gets no futures.
-            submission.abandon()
-            raise
+        return submit(self, request, lambda submission: on_commit(submission.send, submission.give_up, using))
