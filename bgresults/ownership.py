@@ -10,7 +10,8 @@ __all__ = ["FutureOwner"]
 class FutureOwner(Protocol):
     """A pending future keeps its owner alive, and lets go of it when it ends.
 
-    ``future`` is a :class:`~bgresults.futures.ResultFuture` everywhere, which this module lies below of.
+    ``future`` is a :class:`~bgresults.futures.ResultFuture` everywhere, which this module lies below of; only for what
+    keeps it alive, and lets go of it, it may be one of the values of several.
     """
 
     def _forget(self, future: Any) -> bool | None:

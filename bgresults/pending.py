@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 from bgresults.forking import leaf_lock
 from bgresults.futures import ResultFuture
+from bgresults.lazy_future import LazyFuture
 
 __all__ = ["FutureRef", "PendingResults", "reference"]
 
@@ -64,7 +65,7 @@ class PendingResults:
         # The other futures of the same ids, and how many there are.
         self._others: dict[str, list[FutureRef]] = {}
         self._joined = 0
-        self._pinned: set[ResultFuture] = set()
+        self._pinned: set[LazyFuture] = set()
         # References whose future is gone. Their weakref callback only appends here: it may run in the garbage
         # collector, in the middle of one of the methods below.
         self.dropped: deque[FutureRef] = deque()
@@ -133,8 +134,8 @@ class PendingResults:
                     self._changes += 1
                     return
 
-    def pin(self, future: ResultFuture) -> None:
-        """Hold ``future`` strongly until it leaves."""
+    def pin(self, future: LazyFuture) -> None:
+        """Hold ``future`` strongly until it leaves; one that holds registered ones, until it is let go of."""
         self._pinned.add(future)
 
     def forget(self, future: ResultFuture, *, release: bool = False, into: deque[FutureRef] | None = None) -> bool:
@@ -186,7 +187,7 @@ class PendingResults:
             self._changes += 1
             return [first, *others]
 
-    def unpin(self, future: ResultFuture) -> None:
+    def unpin(self, future: LazyFuture) -> None:
         """Let go of a future that has left, once it has ended. Any thread."""
         self._pinned.discard(future)
 

@@ -7,6 +7,7 @@ import os
 from bgresults import forking
 from bgresults.errors import WatcherClosedError
 from bgresults.futures import ResultFuture
+from bgresults.lazy_future import LazyFuture
 from bgresults.session import Command, Session, SessionSettings, State
 from bgresults.waits import Observer, everywhere
 
@@ -65,12 +66,12 @@ class SessionHolder:
     def _forget(self, future: ResultFuture) -> bool:
         return self._session.pending.forget(future, release=True)
 
-    def _released(self, future: ResultFuture) -> None:
+    def _released(self, future: LazyFuture) -> None:
         # Somebody may have pinned it between its leaving and its end.
         self._session.pending.unpin(future)
         self._session.wake()
 
-    def _pin(self, future: ResultFuture) -> None:
+    def _pin(self, future: LazyFuture) -> None:
         self._session.pending.pin(future)
 
     def _on_drain_thread(self) -> bool:

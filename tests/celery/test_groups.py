@@ -309,6 +309,28 @@ class TestLetGo:
         wait_until(lambda: written.watcher.stats().subscribed == 0, "the end of the subscriptions")
         assert written.watcher.stats().dropped == 20
 
+    @pytest.mark.parametrize("how", ["fail", "cancel", "cancel_member", "set_result"])
+    def test_a_callback_that_was_called_keeps_nothing(self, written: Written, how: str) -> None:
+        """The values ended before all members had; nobody waits for those any more."""
+        ids = new_ids(4)
+        futures = written.group(*ids)
+        called = threading.Event()
+        futures.values.add_done_callback(lambda _: called.set())
+        wait_until(lambda: written.watcher.stats().subscribed == 4, "the subscriptions")
+        if how == "fail":
+            written.writer.fail(ids[0], ValueError("no"))
+        elif how == "cancel":
+            futures.values.cancel()
+        elif how == "cancel_member":
+            futures[0].cancel()
+        else:
+            futures.values.set_result([])
+        assert called.wait(WAIT)
+        del futures
+        gc.collect()
+        wait_until(lambda: written.watcher.pending == 0, "nothing that is pending")
+        wait_until(lambda: written.watcher.stats().subscribed == 0, "the end of the subscriptions")
+
     def test_the_values_alone_keep_it(self, written: Written) -> None:
         ids = new_ids(3)
         values = written.group(*ids).values

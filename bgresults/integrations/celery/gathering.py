@@ -1,7 +1,7 @@
 """:class:`GatheredFuture`: one future for the values of many.
 
 It holds its members, and they know it weakly, so that dropping it drops them: nobody would be left subscribed. Once
-somebody waits for it through a callback alone, the members hold it as well, and are pinned by their watcher.
+somebody waits for it through a callback alone, their watcher pins it, and it them, until it ends.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bgresults.errors import BgResultsError
 from bgresults.futures import ResultFuture
 from bgresults.lazy_future import LazyFuture
 from bgresults.meta import READY_STATES
+from bgresults.ownership import FutureOwner
 from bgresults.task_exceptions import exception_from
 
 __all__ = ["GatheredFuture", "own_exception"]
@@ -74,6 +75,8 @@ class _Gathering:
         # Every step of a set is atomic; that two threads find it empty is harmless, settling is a claim.
         self._missing = set(range(len(self._members)))
         self._future: weakref.ref[GatheredFuture] | None = None
+        # Who keeps it alive, once a callback waits for it.
+        self._keeper: FutureOwner | None = None
 
     def watch_over(self, future: GatheredFuture) -> None:
         self._future = weakref.ref(future)
@@ -98,6 +101,8 @@ class _Gathering:
             return
         error = None if last is None else own_exception(last)
         callbacks = future._settle(None if error is not None else self._assemble(), error)
+        # The others may take their time: they are not to be kept alive for what has ended.
+        self._released(future)
         _run_all(callbacks or [], future)
 
     def refuse_to_block(self) -> None:
@@ -112,10 +117,16 @@ class _Gathering:
 
     def _released(self, future: Any) -> None:
         """Its members are watched for their own sake."""
+        if self._keeper is not None:
+            self._keeper._released(future)
 
     def _pin(self, future: Any) -> None:
-        for number in list(self._missing):
-            self._members[number].add_done_callback(_Holder(future))
+        if self._keeper is None:
+            owners = [self._members[number]._owner for number in list(self._missing)]
+            # They have the same one, unless they have ended.
+            self._keeper = next((owner for owner in owners if owner is not None), None)
+        if self._keeper is not None:
+            self._keeper._pin(future)
 
     def _on_drain_thread(self) -> bool:
         return any(owner._on_drain_thread() for member in self._members if (owner := member._owner) is not None)
@@ -134,18 +145,6 @@ class _Reporter:
         gathering = self._gathering()
         if gathering is not None:
             gathering.ended(self._number, member)
-
-
-class _Holder:
-    """Does nothing, and keeps a future alive for as long as a member is pending."""
-
-    __slots__ = ("_held",)
-
-    def __init__(self, held: GatheredFuture) -> None:
-        self._held = held
-
-    def __call__(self, _member: Future[Any]) -> None:
-        pass
 
 
 def own_exception(future: Future[Any]) -> BaseException | None:
