@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from celery import Celery, chain, chord, group
 from celery._state import _set_task_join_will_block, _task_stack
 from celery.result import AsyncResult, GroupResult, ResultSet
+from kombu.exceptions import OperationalError
 from vine import promise
 
 from bgresults import AMQPOptions, NotWatchableError, ResultWatcher
@@ -470,6 +472,25 @@ class TestReplies:
             assert watcher.stats().state == "idle"
             assert [result.get(timeout=WAIT) for result in sent] == [1, 2, 3]
 
+    @pytest.mark.parametrize("binding", ["process", "task"])
+    def test_sent_by_a_task_whose_connection_is_lost(self, app: Celery, binding: Any) -> None:
+        """It had been idle in the pool, and its broker was restarted."""
+        add = app.tasks["add"]
+        with ResultWatcher.from_celery(app, amqp=AMQPOptions(binding=binding)):
+            with running(add):
+                lose_pooled_connection(add)
+                sent = add.delay(1, 2)
+            assert sent.get(timeout=WAIT) == 3
+
+    def test_sent_by_a_task_that_may_not_try_again(self, app: Celery) -> None:
+        add = app.tasks["add"]
+        app.conf.task_publish_retry = False
+        with running(add):
+            lose_pooled_connection(add)
+            with pytest.raises(OperationalError):
+                add.delay(1, 2)
+            assert add.delay(1, 2).get(timeout=WAIT) == 3
+
     @pytest.mark.parametrize("again", [False, True], ids=["sent", "retried"])
     def test_a_queue_of_that_name_that_was_made_otherwise(self, app: Celery, rabbitmq_url: str, again: bool) -> None:
         """By whoever sent the task first, before a setting was changed."""
@@ -528,6 +549,14 @@ def running(task: Any, **request: Any) -> Iterator[None]:
     finally:
         _task_stack.pop()
         task.pop_request()
+
+
+def lose_pooled_connection(task: Any) -> None:
+    """Over which the next task will be sent."""
+    # Has one opened, and no reply queue declared.
+    task.apply_async((0, 0), ignore_result=True)
+    with task.app.producer_pool.acquire(block=True) as producer:
+        producer.channel.connection.transport.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _expect(value: Any, expected: Any) -> None:

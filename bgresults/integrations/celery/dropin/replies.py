@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bgresults import forking
@@ -119,12 +119,20 @@ class ReplyQueues:
             options = self._options = consumer.address.options
         try:
             # As the consumer will declare it. Declaring counts as use: the queue lives on.
-            new_queue(name, options).bind(producer.channel).declare()
+            self._ensured(producer, lambda: new_queue(name, options).bind(producer.channel).declare())
         except Exception as error:
             if not (per_task and made_otherwise(error)):
                 raise
             # There is one already, made with other options, and it will do. The channel has opened itself again.
         self._declared, self._declared_until = name, now + options.queue_expires / 2
+
+    def _ensured(self, producer: Any, declare: Callable[[], object]) -> None:
+        """Declare as Celery publishes: its connection, out of a pool, may have died since it was used last."""
+        conf = self._app.conf
+        if conf.task_publish_retry:
+            producer.connection.ensure(producer, declare, **conf.task_publish_retry_policy)()
+        else:
+            declare()
 
 
 def reply_queues(app: Celery) -> ReplyQueues:
