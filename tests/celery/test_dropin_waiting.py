@@ -491,6 +491,16 @@ class TestReplies:
                 add.delay(1, 2)
             assert add.delay(1, 2).get(timeout=WAIT) == 3
 
+    def test_asking_again_with_a_queue_for_each(self, app: Celery) -> None:
+        """Its queue stays while somebody holds a future, also when a get() has given up."""
+        with ResultWatcher.from_celery(app, amqp=AMQPOptions(binding="task")) as watcher:
+            sent = app.tasks["sleep"].delay(1.0, "slept")
+            kept = watcher.watch(sent)
+            with pytest.raises(celery.exceptions.TimeoutError):
+                sent.get(timeout=0.1)
+            wait_until(kept.done, "the reply", WAIT)
+            assert sent.get(timeout=WAIT) == "slept"
+
     @pytest.mark.parametrize("again", [False, True], ids=["sent", "retried"])
     def test_a_queue_of_that_name_that_was_made_otherwise(self, app: Celery, rabbitmq_url: str, again: bool) -> None:
         """By whoever sent the task first, before a setting was changed."""
