@@ -10,28 +10,25 @@ by ``submit()``, or where Celery's backend would have declared its own queue.
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from celery.signals import before_task_publish
 
 from bgresults import forking
 from bgresults.errors import BackendUnavailableError, NotWatchableError, WatcherError
 from bgresults.forking import leaf_lock
+from bgresults.integrations.celery.backend_queues import ROUTER, leave_out_queues
 
 if TYPE_CHECKING:
-    from celery import Celery
     from typing_extensions import Self
 
     from bgresults.integrations.celery.app_watcher import AppWatcher
 
-__all__ = ["ReplyRoute", "ReplyRouter", "looks_after_queues", "route_all"]
-
-Method = TypeVar("Method", bound=Callable[..., Any])
+__all__ = ["ReplyRoute", "ReplyRouter", "route_all"]
 
 # Ids of tasks whose replies go elsewhere: the last ones.
 _REMEMBERED: Final = 10_000
@@ -40,8 +37,6 @@ _REMEMBERED: Final = 10_000
 _NESTED: Final = 8
 # What a message carries besides its task: signatures.
 _CARRIED: Final = ("callbacks", "errbacks", "chain", "chord")
-# On the application: who routes its replies.
-_ATTRIBUTE: Final = "_bgresults_router"
 
 
 class ReplyRouter:
@@ -98,7 +93,7 @@ class ReplyRouter:
         """From now on, what any thread sends has its replies come here."""
         with leaf_lock():
             self._routes.add(route)
-            setattr(self._watcher.app, _ATTRIBUTE, self)
+            setattr(self._watcher.app, ROUTER, self)
 
     def stop(self, route: ReplyRoute) -> None:
         """Until the last one has stopped. Idempotent."""
@@ -284,39 +279,3 @@ def route_all(watcher: AppWatcher) -> ReplyRoute:
     leave_out_queues(watcher.app)
     watcher._router.start(route)
     return route
-
-
-def leave_out_queues(app: Celery) -> None:
-    """Keep backends of the application's class from making a reply queue of their own while its replies are routed.
-
-    On the class, and for good: each thread has a backend object of its own, the next thread has none yet, and what is
-    put over this one keeps working. Where nothing is routed, it does nothing. Idempotent.
-    """
-    kind: Any = type(app.backend)
-    if getattr(kind.on_task_call, _ATTRIBUTE, False):
-        return
-    declare, consume = kind.on_task_call, kind.add_pending_result
-
-    @functools.wraps(declare)
-    def on_task_call(self: Any, producer: Any, task_id: str, *args: Any, **kwargs: Any) -> Any:
-        router = vars(self.app).get(_ATTRIBUTE)
-        if router is None or not router.routes_everything:
-            return declare(self, producer, task_id, *args, **kwargs)
-        return router.prepare(task_id)
-
-    @functools.wraps(consume)
-    def add_pending_result(self: Any, result: Any, weak: bool = False, **kwargs: Any) -> Any:
-        # Only the sending of groups does that weakly, for each member. Whoever calls get() wants to wait.
-        router = vars(self.app).get(_ATTRIBUTE) if weak else None
-        if router is None or not router.routes_everything:
-            return consume(self, result, weak=weak, **kwargs)
-        return result
-
-    looks_after_queues(on_task_call)
-    kind.on_task_call, kind.add_pending_result = on_task_call, add_pending_result
-
-
-def looks_after_queues(on_task_call: Method) -> Method:
-    """Mark a backend's method as one that :func:`leave_out_queues` has nothing to do about."""
-    setattr(on_task_call, _ATTRIBUTE, True)
-    return on_task_call

@@ -14,12 +14,12 @@ from celery.exceptions import ImproperlyConfigured
 from kombu.exceptions import OperationalError
 
 from bgresults.errors import BackendUnavailableError
+from bgresults.integrations.celery.backend_queues import looks_after_queues
 from bgresults.integrations.celery.dropin.consumer import ResultConsumer, RPCResultConsumer
 from bgresults.integrations.celery.dropin.fulfilling import is_fulfilled, is_set
 from bgresults.integrations.celery.dropin.promises import follow_from_then
 from bgresults.integrations.celery.dropin.replies import ReplyStates, reply_queues
 from bgresults.integrations.celery.dropin.unfinished import is_known_unfinished
-from bgresults.integrations.celery.routing import looks_after_queues
 from bgresults.integrations.celery.schemes import PREFIX, stock_setting
 
 if TYPE_CHECKING:
