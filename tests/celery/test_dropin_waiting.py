@@ -450,6 +450,15 @@ class TestReplies:
         assert sent.get(timeout=WAIT) == 2
         assert app.AsyncResult(sent.id).state == "SUCCESS"
 
+    def test_a_reply_that_is_forgotten(self, app: Celery) -> None:
+        sent, other = app.tasks["add"].delay(1, 2), app.tasks["add"].delay(3, 4)
+        assert [sent.get(timeout=WAIT), other.get(timeout=WAIT)] == [3, 7]
+        sent.forget()
+        assert sent.state == "PENDING"
+        with pytest.raises(celery.exceptions.TimeoutError):
+            app.AsyncResult(sent.id).get(timeout=0.1)
+        assert app.AsyncResult(other.id).get(timeout=WAIT) == 7
+
     def test_the_first_question_knows_what_is_in_the_queue(self, app: Celery) -> None:
         sent = app.tasks["add"].delay(1, 2)
         told = threading.Event()

@@ -174,7 +174,11 @@ class RPCBackend(Waiting, _CeleryRPCBackend):  # type: ignore[misc]
         super().forget(task_id)
 
     def _forget(self, task_id: str) -> None:
-        """Nothing is stored anywhere."""
+        """Nothing is stored at a server; but the last replies are kept here, for those who ask again."""
+        consumer = self.result_consumer.watcher._session_here().consumer
+        if consumer is not None:
+            # What is kept is nobody's result any more, as if the task were sent once more.
+            consumer.sent_again(task_id)
 
 
 def backend(app: Celery, url: str | None = None) -> Any:
