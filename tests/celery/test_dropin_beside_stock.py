@@ -27,7 +27,8 @@ def test_connections(own_redis: RedisServer) -> None:
     """Two, for any number of threads; with Celery, two for each."""
     found = tried(both_sides.crowd, ours(own_redis), size=THREADS)
     assert found == {"right": THREADS, "connections": 2}
-    assert tried(both_sides.crowd, own_redis.url(), size=8)["connections"] >= 16
+    # Some are subscribed, and have not asked for what is stored yet.
+    assert tried(both_sides.crowd, own_redis.url(), size=8)["connections"] > 8
 
 
 def test_a_message_that_cannot_be_read(own_redis: RedisServer) -> None:
