@@ -183,7 +183,8 @@ class TestWhileARequestWaits:
     @pytest.mark.slow
     def test_a_sync_worker_that_takes_too_long(self, waiting: Any, own_writer: ResultWriter) -> None:
         """gunicorn kills it, the client gets what gunicorn gives, and the next worker works."""
-        server, task_id, _call = waiting(configured("gunicorn, sync workers", workers=1, timeout=1))
+        # Less, and a busy machine has not even begun with the request by then.
+        server, task_id, _call = waiting(configured("gunicorn, sync workers", workers=1, timeout=4))
         wait_until(lambda: task_id in own_writer.channels(), "the request to wait")
         pid = first_worker(server)
         wait_until(lambda: not running(pid), "the worker to end", 15)
