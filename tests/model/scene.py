@@ -186,15 +186,16 @@ class Scene:
 
     def bury(self) -> bool:
         """If the thread has met a bug: let it end what it has to end, and begin a new book. Whether it was so."""
-        dead = self.session
-        if dead.ended is None or self.closing:
+        book = self.book
+        if self.session.ended is None or self.closing:
             return False
         self.come_to_rest()
-        if self.session is not dead:
+        book.look(self.clock.now)
+        live = book.live()
+        if self.book is not book:
             # Calls that came in between: one was told of it, and the next one has begun anew.
             return False
-        self.book.look(self.clock.now)
-        assert not self.book.live()
+        assert not live
         self.book = Book()
         return True
 
