@@ -213,7 +213,8 @@ def test_interrupted_while_it_cannot_be_sent(
     submit()
     points = commit(0)
     assert "_fail" in {point.code.co_name for point in points}
-    for number in distinct(points, 1):
+    # Not in a comprehension: an exception at its beginning, while it is traced, may lose Python 3.11 its stack.
+    for number in distinct([point for point in points if point.code.co_name != "<listcomp>"], 1):
         future = submit()
         commit(number)
         wait_until(future.done, f"the end, after a signal at {points[number - 1]}", interval=0.001)

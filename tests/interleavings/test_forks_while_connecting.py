@@ -49,7 +49,7 @@ def test_in_the_middle_of_a_tls_handshake(ca: ThrowAwayCA, fork: Callable[[], in
             assert thread is not None
             until_in(thread, "do_handshake")
             hello = proxy.recorded("to_server")
-            assert connections(proxy.port) == 1
+            wait_until(lambda: connections(proxy.port) == 1, "one connection")
 
             def child() -> None:
                 assert watcher.pending == 0
