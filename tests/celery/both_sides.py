@@ -60,13 +60,17 @@ def short_time_limit(app: Celery, times: int, quick: float = 0.0) -> Any:
     return {"error": outcomes[0][0], "seconds": seconds}
 
 
-def crowd(app: Celery, size: int) -> Any:
-    """So many threads in ``get()`` at the same time: how many got their value, and the connections meanwhile."""
+def crowd(app: Celery, size: int, least: int = 0) -> Any:
+    """So many threads in ``get()`` at the same time: how many got their value, and the connections meanwhile.
+
+    At ``least`` so many connections are waited for: whoever is subscribed may not have made a second one yet.
+    """
     ids, client = new_ids(size), _client(app)
     counts: list[int] = []
 
     def look() -> None:
         wait_until(lambda: len(client.pubsub_channels()) == size, "all to be subscribed")
+        wait_until(lambda: len(client.client_list()) - 1 >= least, f"{least} connections")
         counts.append(len(client.client_list()) - 1)
         for task_id in ids:
             _write(client, task_id)

@@ -17,9 +17,9 @@ def ours(server: RedisServer) -> str:
 
 def test_short_time_limits(own_redis: RedisServer) -> None:
     """Celery's drainer looks at the time once in a second."""
-    found = tried(both_sides.short_time_limit, ours(own_redis), times=5, quick=0.07)
+    found = tried(both_sides.short_time_limit, ours(own_redis), times=5, quick=0.3)
     assert found["error"] == "TimeoutError"
-    assert 0.05 <= found["seconds"] < 0.07
+    assert 0.05 <= found["seconds"] < 0.3, "not rounded up to a whole second"
     assert tried(both_sides.short_time_limit, own_redis.url(), times=1)["seconds"] >= 0.9
 
 
@@ -27,8 +27,7 @@ def test_connections(own_redis: RedisServer) -> None:
     """Two, for any number of threads; with Celery, two for each."""
     found = tried(both_sides.crowd, ours(own_redis), size=THREADS)
     assert found == {"right": THREADS, "connections": 2}
-    # Some are subscribed, and have not asked for what is stored yet.
-    assert tried(both_sides.crowd, own_redis.url(), size=8)["connections"] > 8
+    assert tried(both_sides.crowd, own_redis.url(), size=8, least=16)["connections"] >= 16
 
 
 def test_a_message_that_cannot_be_read(own_redis: RedisServer) -> None:
