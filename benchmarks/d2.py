@@ -6,7 +6,7 @@ from bgresults.benchmarking import Lab, Question, Ratio
 from bgresults.benchmarking.contenders import CELERY, Contender, DropIn, Theirs
 from bgresults.benchmarking.lab import BODY_SIZES
 from bgresults.benchmarking.latency import measure_latency
-from bgresults.benchmarking.pace import SLOWER_WITH_16
+from bgresults.benchmarking.pace import CALM, SLOWER_WITH_16
 
 
 def _ways(url: str) -> list[Contender]:
@@ -15,7 +15,7 @@ def _ways(url: str) -> list[Contender]:
 
 def measure(lab: Lab) -> None:
     """``AsyncResult.get()`` against itself."""
-    measure_latency(lab, threads=16, results=lab.size(1600, 800), pace=SLOWER_WITH_16, ways=_ways)
+    measure_latency(lab, threads=16, results=lab.size(1600, 800), pace=SLOWER_WITH_16, beside=CALM, ways=_ways)
 
 
 QUESTION = Question(

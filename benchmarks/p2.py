@@ -6,12 +6,12 @@ from bgresults.benchmarking import Lab, Question, Ratio
 from bgresults.benchmarking.contenders import CELERY
 from bgresults.benchmarking.lab import BODY_SIZES
 from bgresults.benchmarking.latency import measure_latency
-from bgresults.benchmarking.pace import SLOWER_WITH_16
+from bgresults.benchmarking.pace import CALM, SLOWER_WITH_16
 
 
 def measure(lab: Lab) -> None:
     """At the pace that makes Celery so much slower, whatever the machine, and at a calm one beside it."""
-    measure_latency(lab, threads=16, results=lab.size(1600), pace=SLOWER_WITH_16)
+    measure_latency(lab, threads=16, results=lab.size(1600), pace=SLOWER_WITH_16, beside=CALM)
 
 
 QUESTION = Question(

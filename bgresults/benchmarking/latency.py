@@ -7,18 +7,24 @@ from collections.abc import Callable
 from bgresults.benchmarking.arithmetic import percentile
 from bgresults.benchmarking.contenders import CELERY, Contender, all_of
 from bgresults.benchmarking.lab import BODY_SIZES, Lab
-from bgresults.benchmarking.pace import CALM, Slower, find_pace, single_thread
+from bgresults.benchmarking.pace import Slower, find_pace, single_thread
 from bgresults.benchmarking.streams import taking_turns, warm
 from bgresults.benchmarking.team import Team
 
 __all__ = ["measure_latency"]
 
 # Of the stream that is recorded beside the judged ones.
-_CALM_ROUNDS = 3
+_ROUNDS_BESIDE = 3
 
 
 def measure_latency(
-    lab: Lab, *, threads: int, results: int, pace: int | Slower, ways: Callable[[str], list[Contender]] = all_of
+    lab: Lab,
+    *,
+    threads: int,
+    results: int,
+    pace: int | Slower,
+    beside: int,
+    ways: Callable[[str], list[Contender]] = all_of,
 ) -> None:
     """Record the p50 and p99 of every contender in microseconds, one metric for each body size.
 
@@ -26,8 +32,9 @@ def measure_latency(
         lab: where to.
         threads: that wait at the same time.
         results: in one round, for all threads together.
-        pace: results per second, for all threads together; or which one is looked for. A calm one is recorded beside
-            one that was found, with small bodies only.
+        pace: results per second, for all threads together; or which one is looked for.
+        beside: results per second of a second stream, of small bodies only, at which everybody keeps up: it is
+            recorded and not judged.
         ways: makes the contenders, from the URL of the server.
     """
     contenders = ways(lab.url)
@@ -43,13 +50,13 @@ def measure_latency(
         else:
             judged = pace
         streams = [(label, size, judged, per_thread) for label, size in BODY_SIZES.items()]
-        if isinstance(pace, Slower) and not lab.quick:
+        if not lab.quick:
             small = min(BODY_SIZES, key=lambda label: BODY_SIZES[label])
             # For a second: nobody is late here, and so nobody gets later.
-            streams.append((f"{small} at {CALM}/s", BODY_SIZES[small], CALM, max(2, CALM // threads)))
+            streams.append((f"{small} at {beside}/s", BODY_SIZES[small], beside, max(2, beside // threads)))
         for number in lab.rounds():
-            for label, size, rate, each in streams[: None if number < _CALM_ROUNDS else len(BODY_SIZES)]:
-                calm = not isinstance(pace, Slower) or rate == CALM
+            for label, size, rate, each in streams[: None if number < _ROUNDS_BESIDE else len(BODY_SIZES)]:
+                calm = not isinstance(pace, Slower) or rate == beside
                 taken = taking_turns(lab, contenders, teams, number, per_thread=each, size=size, rate=rate, calm=calm)
                 for name, seconds in taken.items():
                     for share in (50, 99):

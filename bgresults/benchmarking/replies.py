@@ -5,8 +5,10 @@ The broker is in the middle of all of it, with both sides alike: a worker's mess
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from bgresults.benchmarking.arithmetic import percentile
@@ -20,12 +22,34 @@ from bgresults.benchmarking.wire import new_ids
 
 __all__ = ["measure_reply_latency", "measure_reply_rate"]
 
+# Of a stream that is recorded beside the judged ones.
+_ROUNDS_BESIDE = 3
 # How often a contender has its turn in one round, at full speed.
 _TURNS = 4
 
 
+@dataclass(frozen=True)
+class _Stream:
+    """What is sent in a round, at an even pace, and which percentiles of it are recorded, by metric."""
+
+    size: int
+    rate: int
+    results: int
+    calm: bool
+    metrics: dict[str, int]
+    #: In this many rounds at most.
+    rounds: float = math.inf
+
+
 def measure_reply_latency(
-    lab: BrokerLab, *, threads: int, results: int, rate: int, tail: Slower | None = None, single: float = 0.0
+    lab: BrokerLab,
+    *,
+    threads: int,
+    results: int,
+    rate: int,
+    beside: int | None = None,
+    tail: Slower | None = None,
+    single: float = 0.0,
 ) -> float:
     """Record the p50 and p99 of every contender in microseconds, one metric for each body size.
 
@@ -34,6 +58,7 @@ def measure_reply_latency(
         threads: that wait at the same time.
         results: in one round, for all threads together.
         rate: results per second, for all threads together.
+        beside: results per second of another stream, of small bodies only, which is recorded and not judged.
         tail: look for the pace at which Celery's p99 is that much slower than ``single``, and record the p99 at that
             one; the one at ``rate`` is recorded beside it.
         single: seconds, of Celery's single thread.
@@ -41,37 +66,43 @@ def measure_reply_latency(
     Returns:
         The seconds of Celery's better mode: the median of the small bodies.
     """
-    per_thread = max(2, results // threads)
     small = min(BODY_SIZES, key=lambda label: BODY_SIZES[label])
     with reply_contenders(lab.url, threads, lab.note) as contenders:
         for contender in contenders:
             warm(lab, contender, contender.team)
-        streams: list[tuple[str, int, tuple[int, ...]]] = [(label, rate, (50, 99)) for label in BODY_SIZES]
         teams = {contender.name: contender.team for contender in contenders}
+        streams = []
+        for label, size in BODY_SIZES.items():
+            name = f"{threads} threads, {label}"
+            p99 = f"{name} p99" if tail is None else f"{name} at {rate}/s p99"
+            streams.append(_Stream(size, rate, results, True, {f"{name} p50": 50, p99: 99}))
         if tail is not None:
             theirs = [contender for contender in contenders if contender.name in CELERY]
             pace = find_pace(lab, theirs, teams, tail, single=single, results=results)
-            streams = [(label, rate, (50,)) for label in BODY_SIZES]
-            streams += [(label, pace, (99,)) for label in BODY_SIZES]
+            streams += [
+                _Stream(size, pace, long_enough(results, pace), False, {f"{threads} threads, {label} p99": 99})
+                for label, size in BODY_SIZES.items()
+            ]
+        if beside is not None and not lab.quick:
+            name = f"{threads} threads, {small} at {beside}/s"
+            metrics = {f"{name} p50": 50, f"{name} p99": 99}
+            streams.append(_Stream(BODY_SIZES[small], beside, beside, True, metrics, _ROUNDS_BESIDE))
         for number in lab.rounds():
-            for label, asked, shares in streams:
-                each = per_thread if asked == rate else long_enough(results, asked) // threads
+            for stream in (stream for stream in streams if number < stream.rounds):
                 taken = taking_turns(
                     lab,
                     contenders,
                     teams,
                     number,
-                    per_thread=each,
-                    size=BODY_SIZES[label],
-                    rate=asked,
-                    calm=asked == rate,
+                    per_thread=max(2, stream.results // threads),
+                    size=stream.size,
+                    rate=stream.rate,
+                    calm=stream.calm,
                 )
-                for name, seconds in taken.items():
-                    for share in shares:
-                        lab.record(f"{threads} threads, {label} p{share}", name, percentile(seconds, share) * 1e6)
-                    if tail is not None and 99 not in shares:
-                        lab.record(f"{threads} threads, {label} at {rate}/s p99", name, percentile(seconds, 99) * 1e6)
-    lab.note(f"{threads} waiting: {rate} results/s in all, {threads * per_thread} per round")
+                for contender_name, seconds in taken.items():
+                    for metric, share in stream.metrics.items():
+                        lab.record(metric, contender_name, percentile(seconds, share) * 1e6)
+    lab.note(f"{threads} waiting: {rate} results/s in all, {results} per round")
     recorded = lab.records[f"{threads} threads, {small} p50"]
     return min(statistics.median(values) for name, values in recorded.items() if name in CELERY) / 1e6
 
