@@ -14,7 +14,7 @@ SLOWER = Slower(25)
 
 def measure(lab: Lab) -> None:
     """At the pace that makes Celery so much slower, whatever the machine, and at a calm one beside it."""
-    measure_latency(lab, threads=256, results=lab.size(2048), pace=SLOWER, beside=CALM)
+    measure_latency(lab, threads=256, results=lab.size(1536), pace=SLOWER, beside=CALM)
 
 
 QUESTION = Question(

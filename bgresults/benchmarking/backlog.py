@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 from kombu.connection import Connection
@@ -50,8 +51,8 @@ def measure_backlog(lab: BrokerLab, *, count: int) -> None:
         for number in lab.rounds():
             for label, size in BODY_SIZES.items():
                 for name in lab.in_turn((KOMBU, OURS), number):
-                    seconds = _ours(lab, ours, count, size) if name == OURS else _kombu(lab, count, size)
-                    lab.record(label, name, count / seconds)
+                    run = partial(_ours, lab, ours, count, size) if name == OURS else partial(_kombu, lab, count, size)
+                    lab.record(label, name, count / lab.undisturbed(run))
     finally:
         ours.close()
         team.close()

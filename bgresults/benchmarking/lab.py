@@ -24,8 +24,8 @@ Item = TypeVar("Item")
 _MORE = 3
 # Seconds after which there are no more rounds than were asked for, so that all questions together have an end.
 _LONG = 150.0
-# How many rounds of a question are measured again at most, because the host was busy with something else.
-_AGAIN = 5
+# Seconds of a question after which nothing more is measured again because the host was busy with something else.
+_AGAIN = 30.0
 
 #: Bytes of a stored state.
 BODY_SIZES = {"200 B": 200, "4 KiB": 4096}
@@ -73,7 +73,9 @@ class AnyLab:
         self._fresh: set[str] = set()
         # Whether the host of this machine was busy with something else while something was measured in this round.
         self._disturbed = False
+        # How often something was measured again for that, and the seconds of what does not count.
         self._again = 0
+        self._discarded = 0.0
         self._say = settings["say"]
 
     def size(self, full: int, quick: int | None = None) -> int:
@@ -83,34 +85,54 @@ class AnyLab:
     def rounds(self) -> Iterator[int]:
         """The numbers of the rounds. The server is empty at the start of each.
 
-        A round in which the host took processors away from this machine is measured again, whole, under its number.
+        A round in which the host took processors away from this machine, outside of :meth:`undisturbed`, is measured
+        again, whole, under its number.
         """
         self._fresh.clear()
-        number, due, began = 0, self._rounds, time.monotonic()
+        number, due, taken = 0, self._rounds, 0.0
         while number < due:
             self._say(f"round {number + 1} of {due}")
             self._empty()
             self._disturbed = False
             kept = self._lengths()
+            began, discarded = time.monotonic(), self._discarded
             yield number
-            if self._disturbed and self._again < _AGAIN and not self.quick:
-                self._note_again()
+            if self._again_since(began):
                 self._cut_back(kept)
                 continue
             number += 1
-            short = time.monotonic() - began < _LONG
+            taken += time.monotonic() - began - (self._discarded - discarded)
             if (
                 number == due < self._most
-                and short
+                and taken < _LONG
                 and not self._settled({name: self.records[name] for name in self._fresh})
             ):
                 due = min(due + _MORE, self._most)
 
-    def _note_again(self) -> None:
-        words = "rounds were measured again: the host took the processors away meanwhile"
+    def undisturbed(self, measure: Callable[[], Item]) -> Item:
+        """A part of a round. It alone is measured again if the host took processors away meanwhile.
+
+        Args:
+            measure: called once, or more often. What it returns the last time counts.
+        """
+        before = self._disturbed
+        while True:
+            self._disturbed, began = False, time.monotonic()
+            result = measure()
+            if not self._again_since(began):
+                self._disturbed = before
+                return result
+
+    def _again_since(self, began: float) -> bool:
+        """Whether what has gone on since then has to be measured again, and there is time for that."""
+        if not self._disturbed or self.quick or self._discarded >= _AGAIN:
+            return False
+        self._discarded += time.monotonic() - began
+        words = "measured again: the host took the processors away meanwhile"
         self.notes = [note for note in self.notes if not note.endswith(words)]
         self._again += 1
-        self.note(f"{self._again} {words}")
+        self.note(f"{self._again} times something was {words}")
+        return True
 
     def _lengths(self) -> dict[tuple[str, str], int]:
         """How many values there are."""

@@ -82,12 +82,14 @@ def measure_many(
             for label, size in sizes.items():
                 for contender in lab.in_turn(contenders, number):
                     run = partial(one_batch, lab, contender, teams[contender.name], count, size)
-                    batch = until_none_is_missed(contender, partial(run, stored=False), lab.note)
+                    batch = until_none_is_missed(
+                        contender, partial(lab.undisturbed, partial(run, stored=False)), lab.note
+                    )
                     lab.record(label, contender.name, batch.seconds)
                     lab.record(f"{label} publisher", contender.name, batch.publishing)
                     lab.record(processor_time(label), contender.name, batch.processor_seconds / count * 1e6)
                     if contender.name in stored and size == min(sizes.values()):
-                        batch = until_none_is_missed(contender, partial(run, stored=True), lab.note)
+                        batch = lab.undisturbed(partial(run, stored=True))
                         lab.record(f"{label} stored", contender.name, batch.seconds)
     finally:
         for contender in contenders:

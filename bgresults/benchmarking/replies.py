@@ -135,7 +135,7 @@ def measure_reply_rate(lab: BrokerLab, *, threads: int, results: int) -> None:
                 taken = dict.fromkeys((contender.name for contender in contenders), 0.0)
                 for turn in range(_TURNS):
                     for contender in lab.in_turn(contenders, number * _TURNS + turn):
-                        measured = partial(run, lab, contender, threads * per_turn, size)
+                        measured = partial(lab.undisturbed, partial(run, lab, contender, threads * per_turn, size))
                         taken[contender.name] += until_none_is_missed(contender, measured, lab.note)
                 for name, seconds in taken.items():
                     lab.record(metric, name, _TURNS * threads * per_turn / seconds)

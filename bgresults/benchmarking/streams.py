@@ -39,7 +39,7 @@ def latencies(lab: AnyLab, contender: Contender, team: Team, *, per_thread: int,
         rate: results per second, for all threads together.
     """
     stream = partial(_one_stream, lab, contender, team, per_thread, size, rate)
-    return until_none_is_missed(contender, stream, lab.note)
+    return until_none_is_missed(contender, partial(lab.undisturbed, stream), lab.note)
 
 
 def taking_turns(
