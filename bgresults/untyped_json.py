@@ -37,9 +37,10 @@ def untyped_json(payload: bytes) -> Any:
         ValueError, RecursionError, MemoryError: as that does.
     """
     # The search for one byte is ten times as fast as that for several. Most results have no object but the outermost.
-    if payload.find(b"{", 1) >= 0 and _has_key(payload):
+    objects_inside = payload.find(b"{", 1) >= 0
+    if objects_inside and _has_key(payload):
         return TYPED
-    if _fast is None or not _fits(payload):
+    if _fast is None or not _fits(payload, objects_inside):
         value = _loads(payload)
     else:
         try:
@@ -49,9 +50,9 @@ def untyped_json(payload: bytes) -> Any:
     return TYPED if type(value) is dict and _KEY in value else value
 
 
-def _fits(payload: bytes) -> bool:
+def _fits(payload: bytes, objects_inside: bool) -> bool:
     """Whether it is neither too large nor too deep, as far as one can tell without reading it."""
-    return len(payload) <= MOST and _few(b"[", payload) and _few(b"{", payload)
+    return len(payload) <= MOST and _few(b"[", payload) and (not objects_inside or _few(b"{", payload))
 
 
 def _few(opening: bytes, payload: bytes) -> bool:
