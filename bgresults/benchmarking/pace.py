@@ -46,7 +46,7 @@ _STEP = 1.25
 _HIGHEST = 20_000
 # So many streams have to be so slow, each of them: close to the pace at which Celery's threads stop keeping up, one
 # stream is slow and the next one is not.
-_STREAMS = 3
+_STREAMS = 5
 # A single thread is asked as in P1, for so many seconds.
 _SINGLE_SECONDS = 1.0
 
