@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from collections.abc import Sequence
 from functools import partial
 from multiprocessing import resource_tracker
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +17,11 @@ from celery.app.task import Context
 from kombu import pools
 from kombu.connection import Connection
 
+from bgresults.benchmarking import contenders, many
 from bgresults.benchmarking.arithmetic import bound, percentile, ratios, summarise
 from bgresults.benchmarking.broker_lab import delete_queues, find_broker
 from bgresults.benchmarking.checks import AtMost, AtMostTimes, Exactly, Growth, NeverAbove, Ratio
-from bgresults.benchmarking.contenders import OURS, until_none_is_missed
+from bgresults.benchmarking.contenders import OURS, PATIENCE, until_none_is_missed
 from bgresults.benchmarking.lab import AnyLab, Lab
 from bgresults.benchmarking.pace import CALM, lowest_pace
 from bgresults.benchmarking.publisher import Publisher
@@ -183,6 +186,25 @@ def test_a_way_that_misses_results_every_time_cannot_be_measured() -> None:
     contender = _Missing(100)
     with pytest.raises(RuntimeError, match="missed results in each of 5 measurements"):
         until_none_is_missed(contender, contender.measure, lambda _: None)
+
+
+@pytest.mark.parametrize(("seconds", "missed"), [(PATIENCE - 1, 0), (PATIENCE + 1, 1)])
+def test_a_get_that_lasts_longer_than_it_was_told_to_counts_as_missed(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, missed: int
+) -> None:
+    clock = itertools.count(0, seconds)
+    monkeypatch.setattr(contenders, "time", SimpleNamespace(monotonic=partial(next, clock)))
+    theirs = contenders.Theirs("redis://127.0.0.1:1/0", shared=False)
+    monkeypatch.setattr(theirs, "app", SimpleNamespace(AsyncResult=lambda _: SimpleNamespace(get=lambda timeout: 42)))
+    assert theirs.wait_one("an-id") == 42
+    assert theirs.missed == missed
+
+
+@pytest.mark.parametrize(("taken", "counts", "left"), [([0.3, 0.9, 0.2, 0.1], 0.3, 1), ([2.0, 0.1, 0.1], 2.0, 2)])
+def test_of_three_short_measurements_the_middle_one_counts(taken: list[float], counts: float, left: int) -> None:
+    batches = iter([many.Batch(seconds, 0.0, 0.0) for seconds in taken])
+    assert many._usual(partial(next, batches)).seconds == counts
+    assert len(list(batches)) == left
 
 
 def test_every_contender_is_first_equally_often() -> None:
