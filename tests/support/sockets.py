@@ -26,12 +26,27 @@ def copies(server_port: int) -> list[socket.socket]:
     found = []
     # Those that are there before the first copy is made: it may get the number that the listing itself had.
     for number in [int(name) for name in os.listdir("/proc/self/fd") if _is_socket(name)]:
-        copy = socket.socket(fileno=os.dup(number))
+        copy = _copy(number)
+        if copy is None:
+            continue
         if copy.family in (socket.AF_INET, socket.AF_INET6) and _peer_port(copy) == server_port:
             found.append(copy)
         else:
             copy.close()
     return found
+
+
+def _copy(number: int) -> socket.socket | None:
+    """None if another thread has closed it since it was listed, whatever has the number now."""
+    try:
+        duplicate = os.dup(number)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        return None
 
 
 def _is_socket(name: str) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import wait_until
 from tests.support.leaks import KINDS, Snapshot, check_leaks
+from tests.support.sockets import copies
 
 
 class TestWaiting:
@@ -32,6 +33,30 @@ def test_workers_of_other_versions_need_no_pytest() -> None:
     """Their environments hold Celery and the library alone, so whatever their processes import has to do with those."""
     program = "import sys; sys.modules['pytest'] = None; import tests.support.tasks, tests.versions.scenario"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc on this system")
+def test_a_socket_that_is_closed_while_they_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a thread of the library does that has just lost its connection."""
+    going, other = socket.socket(), socket.socket()
+    readlink = os.readlink
+    name = f"/proc/self/fd/{going.fileno()}"
+
+    def just_in_time(path: str) -> str:
+        target = readlink(path)
+        if path == name:
+            going.close()
+        return target
+
+    with going, other, socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        other.connect(("127.0.0.1", port))
+        monkeypatch.setattr(os, "readlink", just_in_time)
+        found = copies(port)
+        assert going.fileno() == -1
+        assert [copy.getsockname() for copy in found] == [other.getsockname()]
+        for copy in found:
+            copy.close()
 
 
 class TestLeaks:
