@@ -66,13 +66,13 @@ example-script: $(STAMP) ## the same on the terminal
 screenshots: $(STAMP) ## take the pictures in docs/images anew; needs Chromium
 	$(PY) -m tests.examples.screenshots
 
-test: $(STAMP) ## all tests but the slow ones, in three parts at a time
+test: $(STAMP) ## all tests but the slow ones, in four parts at a time
 	$(PY) -m tests.parts -m "not slow" $(PYTEST_ARGS)
 
 test-unit: $(STAMP) ## what needs no server
 	$(PY) -m pytest -m "not slow" tests/unit $(PYTEST_ARGS)
 
-test-full: $(STAMP) ## all tests, the long ones too, in five parts at a time
+test-full: $(STAMP) ## all tests, the long ones too, in six parts at a time
 	$(PY) -m tests.parts --apart tests/interleavings --apart tests/model $(PYTEST_ARGS)
 
 test-all: $(STAMP) ## those of make test, with every Python from 3.10 on that is there, with the oldest and newest packages

@@ -1,4 +1,4 @@
-"""Run the tests in three parts at the same time: most of them wait for a server or for a clock.
+"""Run the tests in four parts at the same time: most of them wait for a server or for a clock.
 
 ``python -m tests.parts [--apart FOLDER] [arguments of pytest]``, where a folder that is given is a part of its own. The
 output of the first part comes live, that of the others at the end.
@@ -17,9 +17,10 @@ __all__ = ["APART", "PARTS", "commands", "main"]
 
 #: Each takes about as long as the other, and as everything that is in neither.
 PARTS = (
-    ("tests/diagnosis", "tests/docs", "tests/fakes", "tests/faults", "tests/monitoring", "tests/servers"),
+    ("tests/faults", "tests/docs", "tests/monitoring"),
     # The first two ask for the same workers.
-    ("tests/celery", "tests/e2e", "tests/django", "tests/examples", "tests/flask", "tests/sse"),
+    ("tests/celery", "tests/e2e", "tests/django", "tests/flask"),
+    ("tests/examples", "tests/servers", "tests/sse"),
 )
 #: What may be parts of their own: with their slow tests, each takes as long as all that is left.
 APART = ("tests/interleavings", "tests/model")
