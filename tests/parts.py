@@ -20,7 +20,7 @@ PARTS = (
     ("tests/faults", "tests/docs", "tests/monitoring"),
     # The first two ask for the same workers.
     ("tests/celery", "tests/e2e", "tests/django", "tests/flask"),
-    ("tests/examples", "tests/servers", "tests/sse"),
+    ("tests/cli", "tests/examples", "tests/limits", "tests/servers", "tests/soak", "tests/sse"),
 )
 #: What may be parts of their own: with their slow tests, each takes as long as all that is left.
 APART = ("tests/interleavings", "tests/model")

@@ -241,3 +241,19 @@ def test_cut_off_for_not_reading(own_redis: RedisServer, writer: ResultWriter, t
         # The first line is about the callback.
         told.just("WARNING", "WARNING", "INFO")
         assert watcher.stats().reconnects == 1
+
+
+@pytest.mark.slow
+def test_many_that_leave_at_once(own_redis: RedisServer, writer: ResultWriter) -> None:
+    """The server confirms each, and all of that at once would be more than it cares to keep."""
+    with ResultWatcher(own_redis.url(), retry=QUICK, max_pending=300_000) as watcher:
+        stays = watched_for_good(watcher, writer)
+        futures = watcher.watch_many(new_ids(250_000))
+        wait_until(lambda: len(writer.channels()) == len(futures) + 1, "the subscriptions")
+        # What the buffers of the kernel take does not count: some 100 000 confirmations.
+        own_redis.limit_output("pubsub", 1024 * 1024)
+        futures.clear()
+        wait_until(lambda: len(writer.channels()) == 1, "all to leave")
+        writer.write(stays.task_id, "still here")
+        assert stays.result(PATIENCE) == "still here"
+        assert watcher.stats().reconnects == 0

@@ -27,9 +27,8 @@ def subscribed(*ids: str) -> Subscriptions:
     """With these ids subscribed and confirmed."""
     subscriptions = Subscriptions()
     subscriptions.consume(ids)
-    batch = subscriptions.next_subscribe()
-    assert batch is not None
-    confirm(subscriptions, batch)
+    while (batch := subscriptions.next_subscribe()) is not None:
+        confirm(subscriptions, batch)
     return subscriptions
 
 
@@ -115,6 +114,39 @@ def test_many_that_leave_do_not_wait() -> None:
     batch = subscriptions.next_unsubscribe(100.0, together=False)
     assert batch is not None
     assert batch.ids == ids
+
+
+def test_few_that_leave_are_on_their_way() -> None:
+    ids = [str(number) for number in range(5 * BATCH_SIZE)]
+    subscriptions = subscribed(*ids)
+    subscriptions.cancel(ids)
+    batches = []
+    while (batch := subscriptions.next_unsubscribe(100.0, together=True)) is not None:
+        batches.append(batch)
+    assert len(batches) == IN_FLIGHT
+    assert subscriptions.next_due() is None, "the thread would not sleep until the server has answered"
+    confirm(subscriptions, batches[0])
+    assert subscriptions.next_due() == 100.0 + LINGER
+    assert subscriptions.next_unsubscribe(100.0, together=False) is not None
+    assert subscriptions.next_unsubscribe(100.0, together=False) is None
+
+
+def test_after_a_reconnect_nobody_leaves_before_all_are_asked_for() -> None:
+    ids = [str(number) for number in range(3 * BATCH_SIZE)]
+    subscriptions = subscribed(*ids)
+    subscriptions.restart()
+    first, second = subscriptions.next_subscribe(), subscriptions.next_subscribe()
+    assert first is not None
+    assert second is not None
+    subscriptions.cancel(first.ids)
+    assert subscriptions.next_unsubscribe(100.0 + LATER, together=True) is None
+    assert subscriptions.next_due() is None
+    confirm(subscriptions, first)
+    third = subscriptions.next_subscribe()
+    assert third is not None
+    leaving = subscriptions.next_unsubscribe(100.0 + LATER, together=True)
+    assert leaving is not None
+    assert leaving.ids == first.ids
 
 
 def test_wanted_again_before_it_left() -> None:

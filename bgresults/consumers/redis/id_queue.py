@@ -34,7 +34,6 @@ class IdQueue:
         if task_id not in self._waiting:
             self._order.append(task_id)
             self._waiting.add(task_id)
-            self._compact()
 
     def extend(self, task_ids: Iterable[str]) -> None:
         """:meth:`add` for many ids, without a step for each."""
@@ -49,6 +48,7 @@ class IdQueue:
         """Take an id back; False if it was not there."""
         if task_id in self._waiting:
             self._waiting.remove(task_id)
+            self._compact()
             return True
         return False
 

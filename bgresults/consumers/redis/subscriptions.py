@@ -123,12 +123,18 @@ class Subscriptions:
         return None
 
     def next_unsubscribe(self, now: float, *, together: bool) -> Batch | None:
-        """The next UNSUBSCRIBE, if it can travel ``together`` with a SUBSCRIBE, is large, or is old enough."""
+        """The next UNSUBSCRIBE, if it can travel ``together`` with a SUBSCRIBE, is large, or is old enough.
+
+        And if few enough are on their way: the server keeps what we have not read yet in memory, and cuts a subscriber
+        off for whom that becomes too much.
+        """
         if not self._leaving:
             self._leaving_since = None
             return None
         if self._leaving_since is None:
             self._leaving_since = now
+        if self._have_to_stay():
+            return None
         if not together and len(self._leaving) < BATCH_SIZE and now - self._leaving_since < LINGER:
             return None
         batch = Batch(self._leaving.pop(BATCH_SIZE), subscribing=False)
@@ -136,8 +142,8 @@ class Subscriptions:
         return batch
 
     def next_due(self) -> float | None:
-        """When the ids that are leaving have lingered long enough."""
-        return None if self._leaving_since is None else self._leaving_since + LINGER
+        """When the ids that are leaving have lingered long enough; None if the server has to say something first."""
+        return None if self._leaving_since is None or self._have_to_stay() else self._leaving_since + LINGER
 
     def confirmed(self, count: int = 1) -> list[Batch]:
         """``count`` more confirmations have come; returns the batches that are complete with them."""
@@ -163,6 +169,13 @@ class Subscriptions:
         self._leaving_since = None
         self._ended.clear()
         self._in_flight.clear()
+
+    def _have_to_stay(self) -> bool:
+        """Whether no UNSUBSCRIBE may be sent now.
+
+        After a reconnect, whoever waits goes first. Nobody waits for an id to leave.
+        """
+        return bool(self._resync) or sum(not batch.subscribing for batch in self._in_flight) >= IN_FLIGHT
 
     def _leave(self, task_id: str) -> bool:
         """Whether it has to be unsubscribed now."""
