@@ -17,6 +17,7 @@ import pytest
 
 from bgresults.testing.processes import start_guard
 from bgresults.testing.servers import RedisServer, find_redis_server
+from tests.support import watchdog
 from tests.support.browsers import BROWSER_IS_MISSING
 from tests.support.leaks import KINDS, Snapshot, check_leaks
 from tests.support.tls import TLS_IS_MISSING
@@ -35,6 +36,7 @@ _MAY_BE_MISSING = {"tls": ("TLS", TLS_IS_MISSING), "browser": ("pages in a brows
 def pytest_configure(config: pytest.Config) -> None:
     if not faulthandler.is_enabled():
         faulthandler.enable()
+    config.pluginmanager.register(watchdog)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A program that a shell starts in the background ignores SIGINT, and so does everything that it starts: the
         # programs, too, of the tests that interrupt them.
