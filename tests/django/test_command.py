@@ -164,6 +164,8 @@ class TestWatch:
             running = Caller(lambda: run("watch", task_id, "--timeout", str(WAIT)))
             own_writer = ResultWriter(own_redis)
             wait_until(lambda: own_writer.channels() == {task_id}, "the subscription")
+            # Subscribed is not caught up: what ends before that is no connection that was lost.
+            assert watchers["default"].wait_ready(WAIT)
             own_redis.kill()
             own_redis.start()
             # Not from the subscription on: a result that comes before it has caught up ends the command at once.

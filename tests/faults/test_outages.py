@@ -25,6 +25,8 @@ def test_killed_and_started_again(
     caplog.set_level(logging.INFO, logger="bgresults")
     before = watcher.watch_many(new_ids(50))
     wait_until(lambda: len(writer.channels()) == 50, "the subscriptions")
+    # Subscribed is not caught up: what ends before that is no connection that was lost.
+    assert watcher.wait_ready(WAIT)
     base = connections(own_redis.port)
     own_redis.kill()
     wait_until(lambda: not watcher.connected, "the outage to be noticed")
@@ -91,6 +93,7 @@ def test_failing_fast(own_redis: RedisServer, writer: ResultWriter) -> None:
         called = threading.Event()
         future.add_done_callback(lambda _: called.set())
         wait_until(lambda: len(writer.channels()) == 1, "the subscription")
+        assert watcher.wait_ready(WAIT)
         own_redis.kill()
         assert isinstance(future.exception(WAIT), BackendUnavailableError)
         assert called.wait(WAIT)
