@@ -11,6 +11,7 @@ import faulthandler
 import heapq
 import itertools
 import json
+import math
 import signal
 import sys
 import threading
@@ -48,13 +49,14 @@ class Desk:
             heapq.heappush(self._due, (time.monotonic() + order.delay, next(self._numbers), order))
             self._changed.notify()
 
-    def take(self) -> Order | None:
-        """The next one, when it is due; None when there will be no more."""
+    def take(self) -> tuple[float, Order] | None:
+        """The next one, when it is due, and since when it is; None when there will be no more."""
         with self._changed:
             while True:
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 if wait is not None and wait <= 0:
-                    return heapq.heappop(self._due)[2]
+                    due, _, order = heapq.heappop(self._due)
+                    return due, order
                 if wait is None and self._closed:
                     return None
                 self._changed.wait(wait)
@@ -158,13 +160,15 @@ class Office:
             thread.join()
 
     def _work(self, desk: Desk, hand: Hand) -> None:
-        while (order := desk.take()) is not None:
+        while (taken := desk.take()) is not None:
+            due, order = taken
             if order.kind == "worker" and self._worker is not None:
                 self._worker.send(order)
                 self._count(f"{order.backend} sent to a worker")
             else:
                 self._carry_out(order, hand)
                 self._count(f"{order.backend} written")
+                self._was_late(order, time.monotonic() - due)
         hand.drop()
 
     def _carry_out(self, order: Order, hand: Hand) -> None:
@@ -179,6 +183,12 @@ class Office:
                     self._count(f"{order.backend} tried again")
                     hand.drop()
                     time.sleep(_PAUSE)
+
+    def _was_late(self, order: Order, seconds: float) -> None:
+        """What nobody had written when somebody stopped waiting for it was not lost by whoever waited."""
+        name = f"{order.backend} seconds until written, at most"
+        with self._lock:
+            self.written[name] = max(self.written[name], math.ceil(seconds))
 
     def _count(self, what: str) -> None:
         with self._lock:
