@@ -73,15 +73,16 @@ class Play(CheckedScene):
             if not self._interrupting:
                 self.lockstep.meet()
         assert not self.certain or before + len(task_ids) <= MAX_PENDING or futures[0].done()
-        if dead or (session is not self.session and futures[0].done()):
+        # Whether a call that came in between was told first, and this one may have found the session that works.
+        late = self.book is not book
+        if (dead and not late) or (session is not self.session and futures[0].done()):
             # Or it died in the middle of this.
             assert {end_of(future) for future in futures} == {UNAVAILABLE}
-            if self.book is book:
-                # Otherwise a call that came in between was told first, and others may have watched since.
+            if not late:
+                # Otherwise others may have watched since.
                 self._check_dead()
             return
         if session is not self.session:
-            # Another call was told first, and this one found the session that works.
             book, since = self.book, 0
         for future in futures:
             entry = book.enter(future, deadline, since)

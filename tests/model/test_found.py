@@ -166,6 +166,21 @@ def test_a_thread_that_died_is_replaced(play: Play) -> None:
     assert [entry.end for entry in play.book.entries] == ["value 1"]
 
 
+def test_only_one_of_two_calls_is_told_that_a_thread_died(play: Play) -> None:
+    """Whichever comes first; the other one finds the session that works."""
+    step: Step = ("watch", (("a",), None, None))
+    for line in lines_of(play, step):
+        play.come_to_rest()
+        play.crash()
+        play.come_to_rest()
+        dead = play.session
+        play.interrupted(step, line, [step])
+        assert play.session is not dead
+        play.watch(("b",))
+        play.come_to_rest()
+        play.check()
+
+
 def test_a_play_that_ends_at_a_line_leaves_no_thread() -> None:
     """The model's own: an example that hypothesis breaks off anywhere left the drain thread where it stood next."""
     play = Play("store", "wait")
