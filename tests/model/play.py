@@ -282,9 +282,10 @@ class Play(CheckedScene):
     def bury(self) -> bool:
         buried = super().bury()
         if buried:
-            self._streams.clear()
             self.declared = len(self.answers)
-        return buried
+            self._streams.clear()
+        # Whoever came into the middle of that, which is a call too, was told first.
+        return buried and self.session.ended is not None
 
     def _check_dead(self) -> None:
         """The thread had died: a call has said so, and the next one finds a session that works."""
