@@ -76,6 +76,8 @@ class Lockstep:
         self._tracer = LineTracer()
         self._previous: Any = None
         self._tracing = False
+        # Seconds that have passed while it stood at a line of what it does now.
+        self._passed = 0.0
 
     def expect(self) -> None:
         """A drain thread will be started."""
@@ -126,7 +128,9 @@ class Lockstep:
             SessionEnded: the test is over.
         """
         self._untrace()
-        self._arrivals.put(Place(what, None if timeout is None else self._clock.now + timeout))
+        # How long it would wait was found out before time passed, or after it: then it looks once more.
+        passed, self._passed = self._passed, 0.0
+        self._arrivals.put(Place(what, None if timeout is None else self._clock.now + timeout - passed))
         self._leave()
 
     def left(self) -> None:
@@ -138,8 +142,10 @@ class Lockstep:
             self._arrivals.put(None)
 
     def _stand_at_line(self) -> None:
+        since = self._clock.now
         self._arrivals.put(Place("line"))
         self._departures.get(timeout=_PATIENCE)
+        self._passed += self._clock.now - since
 
     def _leave(self) -> None:
         # Who gives up while the thread stands at a line lets it go from there once, and not from here as well.

@@ -9,6 +9,7 @@ import pytest
 from bgresults import BackendUnavailableError, WatcherClosedError
 from bgresults.session import State
 from tests.model.play import Play, Step
+from tests.model.scene import Kind
 from tests.support.stops import LineTracer
 
 
@@ -182,6 +183,23 @@ def test_only_one_of_two_calls_is_told_that_a_thread_died(play: Play) -> None:
         assert play.session is not dead
         play.come_to_rest()
         play.check()
+
+
+@pytest.mark.parametrize("kind", ["store", "queue"])
+def test_time_that_passes_at_a_line(kind: Kind) -> None:
+    """The model's own: between finding out how long to wait and waiting it was not seen."""
+    for line in range(1, 81):
+        play = Play(kind, "wait")
+        try:
+            play.watch(("a",))
+            play.come_to_rest()
+            play.watch(("a",), 30.0)
+            play.go_on(line=line)
+            play.advance(30)
+            play.come_to_rest()
+            play.check()
+        finally:
+            play.leave()
 
 
 def test_a_play_that_ends_at_a_line_leaves_no_thread() -> None:
