@@ -32,10 +32,18 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        # Thread → when it asked last.
+        self._read_at: dict[int, float] = {}
 
     def monotonic(self) -> float:
         """What the test says."""
+        self._read_at[threading.get_ident()] = self.now
         return self.now
+
+    @property
+    def read_at(self) -> float:
+        """What this thread was told last."""
+        return self._read_at.get(threading.get_ident(), self.now)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -76,8 +84,6 @@ class Lockstep:
         self._tracer = LineTracer()
         self._previous: Any = None
         self._tracing = False
-        # Seconds that have passed while it stood at a line of what it does now.
-        self._passed = 0.0
 
     def expect(self) -> None:
         """A drain thread will be started."""
@@ -128,9 +134,8 @@ class Lockstep:
             SessionEnded: the test is over.
         """
         self._untrace()
-        # How long it would wait was found out before time passed, or after it: then it looks once more.
-        passed, self._passed = self._passed, 0.0
-        self._arrivals.put(Place(what, None if timeout is None else self._clock.now + timeout - passed))
+        # Time may have passed, at a line, since it found out how long to wait.
+        self._arrivals.put(Place(what, None if timeout is None else self._clock.read_at + timeout))
         self._leave()
 
     def left(self) -> None:
@@ -142,10 +147,8 @@ class Lockstep:
             self._arrivals.put(None)
 
     def _stand_at_line(self) -> None:
-        since = self._clock.now
         self._arrivals.put(Place("line"))
         self._departures.get(timeout=_PATIENCE)
-        self._passed += self._clock.now - since
 
     def _leave(self) -> None:
         # Who gives up while the thread stands at a line lets it go from there once, and not from here as well.

@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 import pytest
+from pytest_timeout import is_debugging
 
 __all__ = ["GRACE", "pytest_configure", "pytest_timeout_cancel_timer", "pytest_timeout_set_timer"]
 
@@ -28,7 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
-    faulthandler.dump_traceback_later(settings.timeout + GRACE, exit=True, file=item.config.stash[_STDERR])
+    if not is_debugging():
+        faulthandler.dump_traceback_later(settings.timeout + GRACE, exit=True, file=item.config.stash[_STDERR])
 
 
 @pytest.hookimpl(optionalhook=True)

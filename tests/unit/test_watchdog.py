@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFTEST = """
 from tests.support import watchdog
 
-watchdog.GRACE = 0.5
+watchdog.GRACE = {grace}
 
 
 def pytest_configure(config):
@@ -39,8 +39,8 @@ def test_with_the_lock():
 """
 
 
-def run(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text(CONFTEST)
+def run(folder: Path, name: str, grace: float) -> subprocess.CompletedProcess[str]:
+    (folder / "conftest.py").write_text(CONFTEST.format(grace=grace))
     (folder / "test_hangs.py").write_text(TESTS)
     (folder / "pytest.ini").write_text("[pytest]\ntimeout_method = thread\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
@@ -55,10 +55,11 @@ def run(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("test_in_python", "Stack of "), ("test_with_the_lock", "Timeout (0:00:01)!")]
+    ("name", "grace", "words"),
+    [("test_in_python", 30, "Stack of "), ("test_with_the_lock", 0.5, "Timeout (0:00:01)!")],
 )
-def test_it_is_ended(tmp_path: Path, name: str, words: str) -> None:
-    ended = run(tmp_path, name)
+def test_it_is_ended(tmp_path: Path, name: str, grace: float, words: str) -> None:
+    ended = run(tmp_path, name, grace)
     assert ended.returncode == 1
     assert words in ended.stdout + ended.stderr
     assert f"in {name}" in ended.stdout + ended.stderr
