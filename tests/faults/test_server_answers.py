@@ -244,16 +244,18 @@ def test_cut_off_for_not_reading(own_redis: RedisServer, writer: ResultWriter, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 def test_many_that_leave_at_once(own_redis: RedisServer, writer: ResultWriter) -> None:
     """The server confirms each, and all of that at once would be more than it cares to keep."""
     with ResultWatcher(own_redis.url(), retry=QUICK, max_pending=300_000) as watcher:
         stays = watched_for_good(watcher, writer)
         futures = watcher.watch_many(new_ids(250_000))
-        wait_until(lambda: len(writer.channels()) == len(futures) + 1, "the subscriptions")
+        # To list them all takes the server a while, in which it does nothing else.
+        wait_until(lambda: len(writer.channels()) == len(futures) + 1, "the subscriptions", 60, interval=0.5)
         # What the buffers of the kernel take does not count: some 100 000 confirmations.
         own_redis.limit_output("pubsub", 1024 * 1024)
         futures.clear()
-        wait_until(lambda: len(writer.channels()) == 1, "all to leave")
+        wait_until(lambda: len(writer.channels()) == 1, "all to leave", 60, interval=0.5)
         writer.write(stays.task_id, "still here")
         assert stays.result(PATIENCE) == "still here"
         assert watcher.stats().reconnects == 0
